@@ -1,0 +1,45 @@
+/** Every limit of the relay, with its unit and default. All can be set through the `limits` option. */
+export interface Limits {
+  /** tunnels open at once (default: 4096; each takes two descriptors) */
+  readonly maxTunnels: number
+  /** longest accepted request head, in bytes (default: 8192) */
+  readonly maxHeadBytes: number
+  /** largest message taken from the gateway, in bytes (default: 16 MiB); what the relay sends stays under 512 KiB */
+  readonly maxMessageBytes: number
+  /** time for a client to complete its head, in ms (default: 10 000) */
+  readonly headTimeoutMs: number
+  /** time from a complete head to the gateway's first byte, the upgrade included, in ms (default: 30 000) */
+  readonly gatewayTimeoutMs: number
+  /** between keepalive chunks, in ms (default: 30 000: intermediaries cut at 50 000) */
+  readonly keepaliveMs: number
+  /** between pings to the gateway, in ms (default: 20 000) */
+  readonly pingMs: number
+  /** without a pong for so long, while reading, the gateway is dead, in ms (default: 60 000) */
+  readonly pongTimeoutMs: number
+  /** for the gateway to finish after a Close, and for a client to read a refusal, in ms (default: 5 000) */
+  readonly closeTimeoutMs: number
+  /** pause the client above this many bytes queued to the gateway (default: 512 KiB) */
+  readonly upHighBytes: number
+  /** resume the client at or below this (default: 128 KiB) */
+  readonly upLowBytes: number
+  /** pause the gateway above this many bytes queued to the client (default: 128 KiB) */
+  readonly downHighBytes: number
+  /** resume the gateway at or below this (default: 32 KiB) */
+  readonly downLowBytes: number
+}
+
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  maxTunnels: 4096,
+  maxHeadBytes: 8 * 1024,
+  maxMessageBytes: 16 * 1024 * 1024,
+  headTimeoutMs: 10_000,
+  gatewayTimeoutMs: 30_000,
+  keepaliveMs: 30_000,
+  pingMs: 20_000,
+  pongTimeoutMs: 60_000,
+  closeTimeoutMs: 5_000,
+  upHighBytes: 512 * 1024,
+  upLowBytes: 128 * 1024,
+  downHighBytes: 128 * 1024,
+  downLowBytes: 32 * 1024,
+})
