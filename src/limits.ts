@@ -18,14 +18,10 @@ export interface Limits {
   readonly pongTimeoutMs: number
   /** for the gateway to finish after a Close, and for a client to read a refusal, in ms (default: 5 000) */
   readonly closeTimeoutMs: number
-  /** pause the client above this many bytes queued to the gateway (default: 512 KiB) */
+  /** pause the client above this many bytes queued to the gateway, until they are gone (default: 512 KiB) */
   readonly upHighBytes: number
-  /** resume the client at or below this (default: 128 KiB) */
-  readonly upLowBytes: number
-  /** pause the gateway above this many bytes queued to the client (default: 128 KiB) */
+  /** pause the gateway above this many bytes queued to the client, until they are gone (default: 128 KiB) */
   readonly downHighBytes: number
-  /** resume the gateway at or below this (default: 32 KiB) */
-  readonly downLowBytes: number
 }
 
 export const DEFAULT_LIMITS: Limits = Object.freeze({
@@ -39,7 +35,5 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   pongTimeoutMs: 60_000,
   closeTimeoutMs: 5_000,
   upHighBytes: 512 * 1024,
-  upLowBytes: 128 * 1024,
   downHighBytes: 128 * 1024,
-  downLowBytes: 32 * 1024,
 })

@@ -52,7 +52,7 @@ export function encodeChunkInto(buffer: Uint8Array, payloadStart: number, payloa
 export function decodeChunk(message: Uint8Array, maxBytes: number = DEFAULT_MAX_MESSAGE_BYTES): Buffer {
   const bytes = asBuffer(message)
   const reader = new FieldReader(maxBytes)
-  let data = EMPTY
+  let data: Buffer = EMPTY
   let at = 0
   while (at < bytes.length) {
     const field = reader.read(bytes, at)

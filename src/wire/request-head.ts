@@ -107,7 +107,7 @@ export class RequestHeadParser {
 }
 
 function parseHead(raw: Buffer, rest: Buffer): RequestHead {
-  const [requestLine, ...headerLines] = raw.latin1Slice(0, raw.length - 4).split('\r\n')
+  const [requestLine, ...headerLines] = raw.toString('latin1', 0, raw.length - 4).split('\r\n')
   const { method, target, httpVersion } = parseRequestLine(requestLine!)
   if (headerLines.length > MAX_HEADER_LINES) {
     throw new ProxyError('ERR_CONNECT_HEAD_TOO_LARGE', `more than ${MAX_HEADER_LINES} header lines`)
@@ -119,7 +119,9 @@ function parseHead(raw: Buffer, rest: Buffer): RequestHead {
   const fields = { httpVersion, headers, raw, rest } as const
   if (method === 'CONNECT') return { kind: 'connect', ...parseAuthority(target), ...fields }
   if (target.startsWith('/')) return { kind: 'origin', method, target, ...fields }
-  throw new ProxyError('ERR_CONNECT_METHOD', 'only CONNECT is served', { hint: METHOD_HINT })
+  throw new ProxyError('ERR_CONNECT_METHOD', 'only CONNECT is served: this proxy carries HTTPS only', {
+    hint: 'set HTTPS_PROXY, not HTTP_PROXY',
+  })
 }
 
 function parseRequestLine(line: string) {
@@ -175,7 +177,6 @@ const EMPTY = Buffer.alloc(0)
 const TAB = 0x09
 const LF = 0x0a
 const CR = 0x0d
-const METHOD_HINT = 'this proxy carries HTTPS only: set HTTPS_PROXY, not HTTP_PROXY'
 const TOKEN_BYTE = /^[!#$%&'*+.^_`|~0-9A-Za-z-]$/
 const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP\/1\.([01])$/
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/
