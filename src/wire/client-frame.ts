@@ -13,8 +13,9 @@ import { encodeChunkInto, varintBytes } from './chunk.js'
  */
 export function encodeChunkFrame(payload: Uint8Array, key: number): Buffer {
   const messageBytes = 1 + varintBytes(payload.length) + payload.length
-  // The message begins at a multiple of four with the key in the word before it, so that whole words are masked.
-  const frame = Buffer.allocUnsafe(MESSAGE_START + ((messageBytes + 3) & ~3))
+  // The message begins at a multiple of four with the key in the word before it, and has room to a multiple of 16
+  // behind it, so that whole words are masked, four a turn.
+  const frame = Buffer.allocUnsafe(MESSAGE_START + ((messageBytes + 15) & ~15))
   const payloadStart = MESSAGE_START + messageBytes - payload.length
   frame.set(payload, payloadStart)
   encodeChunkInto(frame, payloadStart, payload.length)
@@ -22,12 +23,17 @@ export function encodeChunkFrame(payload: Uint8Array, key: number): Buffer {
   return frame.subarray(writeFrameHeader(frame, messageBytes), MESSAGE_START + messageBytes)
 }
 
-// Four bytes at a time in the machine's own byte order, the key's bytes and the message's alike. 64 KiB takes
-// about 20 µs; the byte loop that `ws` falls back to without its native helper, about 400.
+// In the machine's own byte order, the key's bytes and the message's alike. bench/masking.mjs: a sixth of what `ws`
+// takes without its native helper; four words a turn take two thirds of one word a turn.
 function maskWords(frame: Buffer, key: number): void {
   const words = new Int32Array(frame.buffer, frame.byteOffset, frame.length / 4)
   words[KEY_WORD] = key
-  for (let i = KEY_WORD + 1; i < words.length; i++) words[i]! ^= key
+  for (let i = KEY_WORD + 1; i < words.length; i += 4) {
+    words[i]! ^= key
+    words[i + 1]! ^= key
+    words[i + 2]! ^= key
+    words[i + 3]! ^= key
+  }
 }
 
 // Writes the bytes before the key; returns where the frame starts.
