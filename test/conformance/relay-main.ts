@@ -1,0 +1,64 @@
+/**
+ * The program under test: one relay, driven by lines of JSON. The first line on stdin is its configuration (the
+ * token too: never argv), each later one a command; each answer is one line on stdout. It ends when stdin does.
+ */
+import { createInterface } from 'node:readline'
+import { createSecureContext } from 'node:tls'
+import { asProxyError } from '#src/errors.js'
+import { DEFAULT_LIMITS } from '#src/limits.js'
+import { createLog } from '#src/log.js'
+import { listenRelay, type Relay, type RelayOptions } from '#src/relay/relay.js'
+import { Token } from '#src/token.js'
+import type { RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
+
+const lines = createInterface({ input: process.stdin, terminal: false })[Symbol.asyncIterator]()
+const relay = await start(JSON.parse(await nextLine()) as RelayConfiguration)
+while (relay) {
+  const line = await nextLine()
+  if (line === '') break
+  await obey(JSON.parse(line) as RelayCommand, relay)
+}
+await relay?.close({ drainMs: 0 })
+// The relay holds nothing open by itself, but a descriptor that it leaked must not keep the test waiting.
+process.exit()
+
+async function start(given: RelayConfiguration): Promise<Relay | undefined> {
+  const options: RelayOptions & { readonly engine?: string } = {
+    port: 0,
+    baseUrl: new URL(given.baseUrl),
+    secureContext: given.caPem === undefined ? undefined : createSecureContext({ ca: given.caPem }),
+    sessionId: given.sessionId,
+    token: new Token(given.token),
+    limits: { ...DEFAULT_LIMITS, ...given.limits },
+    log: createLog({ level: 'debug', format: 'json' }),
+    // What does not know of engines yet takes no notice.
+    ...(given.engine !== undefined && { engine: given.engine }),
+  }
+  try {
+    const listening = await listenRelay(options)
+    say({ port: listening.port })
+    return listening
+  } catch (error) {
+    say({ error: asProxyError(error).code })
+    return undefined
+  }
+}
+
+async function obey(command: RelayCommand, listening: Relay): Promise<void> {
+  if (command.do === 'memory') {
+    if (command.collect) globalThis.gc?.()
+    say({ rssBytes: process.memoryUsage.rss() })
+  } else {
+    await listening.close({ drainMs: command.drainMs })
+    say({ closed: true })
+  }
+}
+
+async function nextLine(): Promise<string> {
+  const { value, done } = await lines.next()
+  return done === true ? '' : String(value)
+}
+
+function say(answer: RelayAnswer): void {
+  process.stdout.write(`${JSON.stringify(answer)}\n`)
+}
