@@ -113,15 +113,22 @@ function parseHead(raw: Buffer, rest: Buffer): RequestHead {
     throw new ProxyError('ERR_CONNECT_HEAD_TOO_LARGE', `more than ${MAX_HEADER_LINES} header lines`)
   }
   const headers = headerLines.map(parseHeaderLine)
-  if (headers.some(({ name }) => name === 'content-length' || name === 'transfer-encoding')) {
-    throw new ProxyError('ERR_CONNECT_BODY', 'a Content-Length or Transfer-Encoding where no body can be')
-  }
   const fields = { httpVersion, headers, raw, rest } as const
-  if (method === 'CONNECT') return { kind: 'connect', ...parseAuthority(target), ...fields }
+  if (method === 'CONNECT') {
+    refuseBody(headers)
+    return { kind: 'connect', ...parseAuthority(target), ...fields }
+  }
   if (target.startsWith('/')) return { kind: 'origin', method, target, ...fields }
   throw new ProxyError('ERR_CONNECT_METHOD', 'only CONNECT is served: this proxy carries HTTPS only', {
     hint: 'set HTTPS_PROXY, not HTTP_PROXY',
   })
+}
+
+// RFC 9110 §9.3.6: a CONNECT has no content, and what follows its head is the tunnel's.
+function refuseBody(headers: readonly Header[]): void {
+  if (headers.some(({ name }) => name === 'content-length' || name === 'transfer-encoding')) {
+    throw new ProxyError('ERR_CONNECT_BODY', 'a CONNECT with Content-Length or Transfer-Encoding')
+  }
 }
 
 function parseRequestLine(line: string) {
