@@ -16,7 +16,7 @@ export interface Limits {
   readonly pingMs: number
   /** without a pong for so long, while reading, the gateway is dead, in ms (default: 60 000) */
   readonly pongTimeoutMs: number
-  /** for the gateway to finish after a Close, and for a client to read a refusal, in ms (default: 5 000) */
+  /** for the gateway to answer a Close, and for a client to read what it was sent last, in ms (default: 10 000) */
   readonly closeTimeoutMs: number
   /** pause the client above this many bytes queued to the gateway, until they are gone (default: 512 KiB) */
   readonly upHighBytes: number
@@ -33,7 +33,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   keepaliveMs: 30_000,
   pingMs: 20_000,
   pongTimeoutMs: 60_000,
-  closeTimeoutMs: 5_000,
+  closeTimeoutMs: 10_000,
   upHighBytes: 512 * 1024,
   downHighBytes: 128 * 1024,
 })

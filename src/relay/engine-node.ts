@@ -61,7 +61,7 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   }
 
   tick(now: number): void {
-    this.#tunnel.tick(now, this.#gatewayWasPaused)
+    this.#tunnel.tick(now, this.#gatewayWasPaused, this.#gateway?.queuedBytes ?? 0)
     this.#gatewayWasPaused = this.#gatewayPaused
     if (this.#released) this.#expireLinger(now)
   }

@@ -85,6 +85,7 @@ export class Tunnel {
   #sentUpAt = 0
   #pingedAt = 0
   #aliveAt = 0
+  #unsentBytes = 0
 
   /** `now` is a monotonic time in ms. */
   constructor(actions: TunnelActions, deadlines: TunnelDeadlines, now: number) {
@@ -215,12 +216,15 @@ export class Tunnel {
   }
 
   /**
-   * Time passes: `now` in ms, and whether reading from the gateway was paused at any time since the last call (a
-   * pong may then lie unread, and the deadlines on the gateway stand still).
+   * Time passes: `now` in ms; whether reading from the gateway was paused at any time since the last call (a pong may
+   * then lie unread, and the deadlines on the gateway stand still); how many bytes still wait to go up.
    */
-  tick(now: number, readingWasPaused: boolean): void {
+  tick(now: number, readingWasPaused: boolean, unsentBytes: number): void {
     this.#now = now
     if (readingWasPaused) this.#aliveAt = this.#since = now
+    // A Close waits behind what was sent before it: as long as that moves, the gateway is not late.
+    if (this.#phase === 'closing' && unsentBytes < this.#unsentBytes) this.#since = now
+    this.#unsentBytes = unsentBytes
     switch (this.#phase) {
       case 'head':
         return this.#expireHead()
