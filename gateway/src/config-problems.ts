@@ -1,6 +1,6 @@
 /** What is wrong with a configuration, and where: every problem has its line and column. */
-import { closest, distance } from 'fastest-levenshtein'
-import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, visit } from 'yaml'
+import { distance } from 'fastest-levenshtein'
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml'
 
 export interface Problem {
   readonly file: string
@@ -67,34 +67,22 @@ export class YamlSource {
     }
   }
 
-  /** A problem at the value under a path, or at the nearest part above it that is there. */
+  /** A problem at the key or the item that a path leads to, or at the nearest part of the path that is there. */
   at(path: ConfigPath, message: string, hint?: string): Problem {
-    return this.#problem(offsetOf(this.#nearest(path).node), message, hint)
-  }
-
-  /** A problem at the last key of a path itself. */
-  atKey(path: ConfigPath, message: string, hint?: string): Problem {
-    const { node, pair } = this.#nearest(path)
-    return this.#problem(offsetOf(pair?.key ?? node), message, hint)
-  }
-
-  #nearest(path: ConfigPath): { node: unknown; pair: Pair | undefined } {
     let node: unknown = this.#root
-    let pair: Pair | undefined
+    let found: unknown = node
     for (const step of path) {
       if (isMap(node)) {
-        const next = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
-        if (!next) return { node, pair: undefined }
-        pair = next
-        node = next.value ?? next.key
+        const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
+        if (!pair) break
+        found = pair.key
+        node = pair.value
       } else if (isSeq(node) && typeof step === 'number' && node.items[step] !== undefined) {
-        pair = undefined
         node = node.items[step]
-      } else {
-        return { node, pair }
-      }
+        found = node
+      } else break
     }
-    return { node, pair }
+    return this.#problem((found as Node | null)?.range?.[0] ?? 0, message, hint)
   }
 
   #problem(offset: number, message: string, hint?: string): Problem {
@@ -105,15 +93,10 @@ export class YamlSource {
 
 /** `did you mean X?` where one of the known words is near enough to be what was meant. */
 export function didYouMean(word: string, known: readonly string[]): string | undefined {
-  if (known.length === 0) return undefined
-  const nearest = closest(word.toLowerCase(), known as string[])
-  return distance(word.toLowerCase(), nearest.toLowerCase()) <= Math.max(2, Math.floor(word.length / 3))
-    ? `did you mean ${nearest}?`
-    : undefined
-}
-
-function offsetOf(node: unknown): number {
-  return (node as Node | undefined)?.range?.[0] ?? 0
+  const far = (candidate: string) => distance(word.toLowerCase(), candidate.toLowerCase())
+  const nearest = [...known].sort((a, b) => far(a) - far(b))[0]
+  if (nearest === undefined || far(nearest) > Math.max(2, Math.floor(word.length / 3))) return undefined
+  return `did you mean ${nearest}?`
 }
 
 const YAML_ERRORS = new Map<string, string>([

@@ -61,6 +61,7 @@ export const ConfigSchema = z.strictObject({
 
 export type RawConfig = z.output<typeof ConfigSchema>
 export type RawSecretSource = z.output<typeof SecretSource>
+export type RawOrg = z.output<typeof Org>
 export type RawRule = z.output<typeof Rule>
 
 /** The keys that may stand under a path of the configuration, for suggestions; none where any may. */
