@@ -56,12 +56,18 @@ export const ERROR_CODES = {
   ERR_TOKEN_EMPTY: entry('the token file is empty'),
   ERR_TOKEN_TOO_LARGE: entry('the token is over 4 KiB'),
   ERR_TOKEN_MALFORMED: entry('the token is not one line of visible ASCII'),
+  ERR_TOKEN_UNLINK: entry('the token file could not be removed'),
   ERR_GATEWAY_CA: entry('the file of --gateway-ca cannot be used'),
   ERR_SYSTEM_CA: entry('the file of --system-ca cannot be used'),
   ERR_CA_FETCH: entry('the CA certificate could not be fetched from the gateway'),
   ERR_CA_TOO_LARGE: entry('what the CA endpoint sent is over 1 MiB'),
   ERR_CA_INVALID: entry('what the CA endpoint sent is not a usable CA certificate'),
   ERR_CA_WRITE: entry('the CA bundle could not be written anywhere'),
+
+  // The command line.
+  ERR_USAGE: entry('the command line names no command, or one that does not exist'),
+  ERR_ENV_FILE: entry('the file of --write-env cannot be written'),
+
   ERR_INTERNAL: entry('a bug in upstreamproxy', 502, 'proxy_internal_error'),
 } as const satisfies Record<string, CodeEntry>
 
