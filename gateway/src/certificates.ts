@@ -6,7 +6,8 @@
  * Rule 2: serial numbers are random, positive, under 20 bytes.
  * Rule 3: a leaf's life lies inside its CA's, starts an hour early for clocks that are behind, and is under 90 days.
  */
-import './reflect-metadata.js'
+// The library's container asks for it at import.
+import 'reflect-metadata'
 import {
   createPrivateKey,
   type KeyObject,

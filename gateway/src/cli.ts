@@ -78,8 +78,11 @@ async function main(argv: readonly string[]): Promise<number> {
       return check(configFile(given))
     case 'serve':
       return serve(configFile(given), given.logFormat)
-    case 'demo':
-      return EXIT.unavailable
+    case 'demo': {
+      // Only the demo needs what it is made of.
+      const { runDemo } = await import('./demo.js')
+      return runDemo()
+    }
   }
 }
 
