@@ -84,8 +84,11 @@ export class Bench {
       this.gateway.script = undefined
       this.gateway.complaints.length = 0
       this.#clients = []
-      await body(t)
-      await this.#settle(t)
+      try {
+        await body(t)
+      } finally {
+        await this.#settle(t)
+      }
     })
   }
 
@@ -103,6 +106,15 @@ export class Bench {
     return client
   }
 
+  /** A tunnel that waits for the gateway's answer: upgraded, the CONNECT read. */
+  async dialled(): Promise<{ client: RawClient; tunnel: GatewayConnection }> {
+    const client = await this.dial()
+    const tunnel = await this.gateway.next()
+    await tunnel.upgrade()
+    await tunnel.connect()
+    return { client, tunnel }
+  }
+
   /** A tunnel that is open on both sides, its 200 read. */
   async open(authority = 'origin.test:443'): Promise<{ client: RawClient; tunnel: GatewayConnection }> {
     const client = await this.dial(authority)
@@ -114,7 +126,16 @@ export class Bench {
 
   /** The code of the last failure in the status document. */
   async lastFailure(): Promise<string | undefined> {
-    return (await this.relay.status()).failures.at(-1)?.code
+    return (await this.lastFailures(1))[0]
+  }
+
+  /** The codes of the last failures (at most 20), sorted: of tunnels that fail together none need be first. */
+  async lastFailures(count: number): Promise<string[]> {
+    const { failures } = await this.relay.status()
+    return failures
+      .slice(-count)
+      .map(({ code }) => code)
+      .sort()
   }
 
   // Clients that a test has left go first: what they leave behind must go too, by itself.
@@ -136,6 +157,11 @@ export class Bench {
   }
 }
 
+/** Rows in groups as large as the status document remembers failures. */
+export function groups<Row>(rows: readonly Row[]): Row[][] {
+  return Array.from({ length: Math.ceil(rows.length / 20) }, (_, i) => rows.slice(i * 20, (i + 1) * 20))
+}
+
 export function connectHead(authority: string): string {
   return `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`
 }
@@ -146,19 +172,20 @@ export async function isOwnAnswer(
   client: RawClient,
   status: number,
   code: string,
+  title = code,
 ): Promise<HttpAnswer> {
   const answer = await client.answer()
-  t.equal(answer.status, status, `${code}: ${status}`)
+  t.equal(answer.status, status, `${title}: ${status}`)
   const proxyStatus = answer.headers['proxy-status'] ?? ''
-  t.match(proxyStatus, PROXY_STATUS, `${code}: Proxy-Status`)
-  t.equal(PROXY_STATUS.exec(proxyStatus)?.groups?.['details'], code, `${code}: code in Proxy-Status`)
+  t.match(proxyStatus, PROXY_STATUS, `${title}: Proxy-Status`)
+  t.equal(PROXY_STATUS.exec(proxyStatus)?.groups?.['details'], code, `${title}: code in Proxy-Status`)
   t.ok(
     PROXY_ERROR_TYPES.has(PROXY_STATUS.exec(proxyStatus)?.groups?.['error'] ?? ''),
-    `${code}: RFC 9209 type`,
+    `${title}: RFC 9209 type`,
   )
-  t.ok(answer.body.includes(code), `${code}: in the body`)
-  t.match(answer.body, /^[^\n]+\n$/, `${code}: one line`)
-  t.same(await client.rest(), { bytes: Buffer.alloc(0), ending: 'fin' }, `${code}: nothing else, then FIN`)
+  t.ok(answer.body.includes(code), `${title}: in the body`)
+  t.match(answer.body, /^[^\n]+\n$/, `${title}: one line`)
+  t.same(await client.rest(), { bytes: Buffer.alloc(0), ending: 'fin' }, `${title}: nothing else, then FIN`)
   return answer
 }
 

@@ -63,8 +63,7 @@ await bench.test(
     for (const [title, head, status, code] of REFUSED) {
       const client = await bench.client()
       client.write(head)
-      t.comment(title)
-      const { headers, body } = await isOwnAnswer(t, client, status, code)
+      const { headers, body } = await isOwnAnswer(t, client, status, code, title)
       t.equal(headers['connection'], 'close', `${title}: says that it closes`)
       if (status === 405) {
         t.equal(headers['allow'], 'CONNECT', `${title}: Allow`)

@@ -1,0 +1,337 @@
+/**
+ * How tunnels end: a clean end stays clean, a broken one is a reset, whatever the relay has received comes before
+ * either, and its own answers only where the gateway has not spoken (invariants 4 and 5).
+ */
+import { randomBytes } from 'node:crypto'
+import t, { type Test } from 'tap'
+import { eventually, pause, within } from '../support/deadline.js'
+import type { RawClient } from '../support/raw-client.js'
+import { Bench, groups, isOwnAnswer } from './bench.js'
+import { BROKEN_CHUNKS, BROKEN_FRAMES, OVERSIZED } from './illegal.js'
+import { chunk } from './strict-gateway/chunk.js'
+import { ESTABLISHED, type GatewayConnection } from './strict-gateway/connection.js'
+import { BINARY, encodeFrame } from './strict-gateway/frames.js'
+
+const VIOLATIONS = [...BROKEN_FRAMES, ...BROKEN_CHUNKS, ...OVERSIZED]
+
+type Act = (tunnel: GatewayConnection) => void
+
+const HALF_A_FRAME = encodeFrame({ payload: chunk('never complete') }).subarray(0, 7)
+const CLEAN: readonly (readonly [title: string, end: Act])[] = [
+  ['Close 1000', (tunnel) => tunnel.close(1000)],
+  ['Close 1000 with a reason', (tunnel) => tunnel.close(1000, 'done')],
+  ['Close without a code', (tunnel) => tunnel.close()],
+  ['FIN between messages', (tunnel) => tunnel.fin()],
+]
+const BROKEN: readonly (readonly [title: string, end: Act, code: string])[] = [
+  ...[1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1014, 3000, 4999].map(
+    (code) =>
+      [`Close ${code}`, (tunnel: GatewayConnection) => tunnel.close(code), 'ERR_GATEWAY_CLOSED'] as const,
+  ),
+  [
+    'FIN inside a frame',
+    (tunnel) => {
+      tunnel.raw(HALF_A_FRAME)
+      tunnel.fin()
+    },
+    'ERR_GATEWAY_LOST',
+  ],
+  [
+    'FIN inside a frame header',
+    (tunnel) => {
+      tunnel.raw(HALF_A_FRAME.subarray(0, 1))
+      tunnel.fin()
+    },
+    'ERR_GATEWAY_LOST',
+  ],
+  [
+    'FIN between the fragments of a message',
+    (tunnel) => {
+      tunnel.frame({ opcode: BINARY, fin: false, payload: chunk('x') })
+      tunnel.fin()
+    },
+    'ERR_GATEWAY_LOST',
+  ],
+  ['RST', (tunnel) => tunnel.reset(), 'ERR_GATEWAY_LOST'],
+]
+
+const PHASES: readonly (readonly [
+  phase: string,
+  reach: (tunnel: GatewayConnection, client: RawClient) => Promise<void>,
+])[] = [
+  ['before the upgrade request', async () => undefined],
+  ['before the upgrade', async (tunnel) => void (await tunnel.request())],
+  [
+    'between the upgrade and the answer',
+    async (tunnel) => void (await tunnel.upgrade().then(() => tunnel.connect())),
+  ],
+  ['mid-stream', async (tunnel) => void (await tunnel.open())],
+  [
+    'with bytes on their way both ways',
+    async (tunnel, client) => {
+      await tunnel.open()
+      tunnel.stall()
+      client.socket.pause()
+      client.write(Buffer.alloc(8 * 1024 * 1024))
+      for (let i = 0; i < 8; i++) tunnel.send(Buffer.alloc(1024 * 1024))
+      await pause(50)
+      tunnel.resume()
+    },
+  ],
+]
+
+const LIMITS = { closeTimeoutMs: 400 }
+for (const bench of [
+  await Bench.start(t, { scheme: 'ws', limits: LIMITS }),
+  await Bench.start(t, { scheme: 'wss', limits: LIMITS }),
+]) {
+  await bench.test('a gateway that ends well: everything is flushed, then FIN', async (t) => {
+    for (const [title, end] of CLEAN) {
+      const { client, tunnel } = await bench.open()
+      const failures = (await bench.relay.status()).failures.length
+      const down = randomBytes(1024 * 1024)
+      tunnel.send(down)
+      end(tunnel)
+      await isEnd(t, client, down, 'fin', title)
+      await within(tunnel.over, title)
+      t.equal((await bench.relay.status()).failures.length, failures, `${title}: no failure`)
+    }
+  })
+
+  await bench.test(
+    'a gateway that ends well while the client reads slowly: not a byte is missing',
+    async (t) => {
+      for (const [title, end] of CLEAN) {
+        const { client, tunnel } = await bench.open()
+        client.socket.pause()
+        const down = randomBytes(12 * 1024 * 1024)
+        for (let at = 0; at < down.length; at += 1024 * 1024) tunnel.send(down.subarray(at, at + 1024 * 1024))
+        end(tunnel)
+        await pause(100)
+        client.socket.resume()
+        await isEnd(t, client, down, 'fin', title)
+      }
+    },
+  )
+
+  await bench.test(
+    'a client that reads long after the end still gets every byte and a clean end',
+    async (t) => {
+      const { client, tunnel } = await bench.open()
+      client.socket.pause()
+      // Little enough for the kernel's buffers: the relay itself has nothing left to do.
+      const down = randomBytes(1024 * 1024)
+      tunnel.send(down)
+      tunnel.close(1000)
+      await pause(4 * LIMITS.closeTimeoutMs)
+      client.socket.resume()
+      await isEnd(t, client, down, 'fin', 'late')
+    },
+  )
+
+  await bench.test(
+    'a gateway that ends otherwise while the client reads slowly: all is flushed, then RST',
+    async (t) => {
+      const { client, tunnel } = await bench.open()
+      client.socket.pause()
+      const down = randomBytes(12 * 1024 * 1024)
+      for (let at = 0; at < down.length; at += 1024 * 1024) tunnel.send(down.subarray(at, at + 1024 * 1024))
+      tunnel.close(1011)
+      await pause(100)
+      client.socket.resume()
+      await isEnd(t, client, down, 'rst', 'slow')
+    },
+  )
+
+  // Where bytes and a reset arrive in one wake-up, libuv reports the bytes and then a clean end.
+  await bench.test('a gateway whose RST comes right behind its bytes has not ended well', async (t) => {
+    for (let i = 0; i < 10; i++) {
+      const { client, tunnel } = await bench.open()
+      tunnel.send('some bytes')
+      tunnel.reset()
+      t.equal((await client.rest()).ending, 'rst')
+      t.equal(await bench.lastFailure(), 'ERR_GATEWAY_LOST')
+    }
+  })
+
+  await bench.test(
+    'a client whose RST comes right behind its bytes has not ended its upload well',
+    async (t) => {
+      for (let i = 0; i < 10; i++) {
+        const { client, tunnel } = await bench.open()
+        tunnel.provoked()
+        client.write('half an upload')
+        client.reset()
+        t.equal((await within(tunnel.over, 'the end of the WebSocket')).close, undefined, 'no Close frame')
+        t.equal(await bench.lastFailure(), 'ERR_CLIENT_RESET')
+      }
+    },
+  )
+
+  await bench.test(
+    'a gateway that ends well while the client is still sending: the client reads a clean end',
+    async (t) => {
+      for (const [title, end] of CLEAN) {
+        const { client, tunnel } = await bench.open()
+        const down = randomBytes(256 * 1024)
+        client.write(Buffer.alloc(4 * 1024 * 1024, 'u'))
+        tunnel.send(down)
+        end(tunnel)
+        await isEnd(t, client, down, 'fin', title)
+      }
+    },
+  )
+
+  await bench.test('a gateway that ends otherwise: everything received is flushed, then RST', async (t) => {
+    for (const rows of groups(BROKEN)) {
+      const opened = await openAll(bench, rows)
+      const ends = opened.map(async ({ client, tunnel, row: [title, end] }) => {
+        const down = randomBytes(256 * 1024)
+        tunnel.send(down)
+        // A reset may overtake on the gateway's own side what the relay has not read yet.
+        if (title === 'RST')
+          await eventually(() => client.inbox.waiting === down.length, 'the bytes before the RST')
+        end(tunnel)
+        await isEnd(t, client, down, 'rst', title)
+      })
+      await Promise.all(ends)
+      t.same(await bench.lastFailures(rows.length), rows.map(([, , code]) => code).sort())
+    }
+  })
+
+  await bench.test(
+    'a gateway that breaks the protocol: everything before is flushed, then RST',
+    async (t) => {
+      for (const rows of groups(VIOLATIONS)) {
+        const opened = await openAll(bench, rows)
+        const ends = opened.map(async ({ client, tunnel, row: { title, bytes } }) => {
+          tunnel.provoked().send('good bytes')
+          tunnel.raw(bytes)
+          tunnel.send('bytes that nobody may see')
+          await isEnd(t, client, Buffer.from('good bytes'), 'rst', title)
+          await within(tunnel.over, `${title}: the end of the WebSocket`)
+        })
+        await Promise.all(ends)
+        t.same(await bench.lastFailures(rows.length), rows.map(({ code }) => code).sort())
+      }
+    },
+  )
+
+  await bench.test('a gateway gone after the upgrade, before its first byte: 502', async (t) => {
+    const clean = CLEAN.map(([title, end]) => [title, end, 'ERR_GATEWAY_CLOSED_EARLY'] as const)
+    for (const [title, end, code] of [...clean, ...BROKEN]) {
+      for (const alsoKeepalive of [false, true]) {
+        const { client, tunnel } = await bench.dialled()
+        if (alsoKeepalive) tunnel.send('')
+        end(tunnel)
+        await isOwnAnswer(t, client, 502, code, title)
+      }
+    }
+  })
+
+  await bench.test('a gateway that breaks the protocol before its first byte: 502', async (t) => {
+    for (const { title, bytes, code } of VIOLATIONS) {
+      const { client, tunnel } = await bench.dialled()
+      tunnel.provoked().raw(bytes)
+      await isOwnAnswer(t, client, 502, code, title)
+    }
+  })
+
+  await bench.test('once the gateway has spoken, no byte of the relay’s own follows', async (t) => {
+    for (const spoken of ['H', 'HTTP/1.1 2', 'HTTP/1.1 200 Connection Est', ESTABLISHED]) {
+      const ends: Promise<void>[] = []
+      for (const [title, end] of BROKEN) {
+        const { client, tunnel } = await bench.dialled()
+        tunnel.send(spoken)
+        if (title === 'RST') await eventually(() => client.inbox.waiting > 0, 'the bytes before the RST')
+        end(tunnel)
+        ends.push(isEnd(t, client, Buffer.from(spoken), 'rst', `${title} after ${JSON.stringify(spoken)}`))
+      }
+      await Promise.all(ends)
+    }
+  })
+
+  await bench.test('an answer that is no HTTP is passed on, never followed by a clean end', async (t) => {
+    const { client, tunnel } = await bench.dialled()
+    tunnel.provoked().send('SSH-2.0-OpenSSH\r\n')
+    t.equal((await client.rest()).ending, 'rst')
+    t.equal(await bench.lastFailure(), 'ERR_GATEWAY_PROTOCOL')
+  })
+
+  await bench.test('client FIN: everything is flushed up, then Close 1000', async (t) => {
+    for (const bytes of [0, 1, 3 * 1024 * 1024]) {
+      const { client, tunnel } = await bench.open()
+      const upload = randomBytes(bytes)
+      client.write(upload)
+      client.end()
+      t.ok((await tunnel.inbox.readAll()).equals(upload), `${bytes} bytes`)
+      t.equal(await tunnel.closed, 1000)
+      t.same(
+        await client.rest(),
+        { bytes: Buffer.alloc(0), ending: 'fin' },
+        'and the client sees a clean end',
+      )
+      t.same(await within(tunnel.over, 'the end of TCP'), { close: { code: 1000 }, tcp: 'fin' })
+    }
+  })
+
+  await bench.test('client FIN: what the gateway sends before its own Close still arrives', async (t) => {
+    const { client, tunnel } = await bench.open()
+    tunnel.autoClose = false
+    client.write('last request')
+    client.end()
+    await tunnel.closed
+    const down = randomBytes(2 * 1024 * 1024)
+    tunnel.send(down)
+    tunnel.close(1000)
+    await isEnd(t, client, down, 'fin', 'after the FIN')
+  })
+
+  await bench.test('client FIN: a gateway that never answers the Close is not waited for', async (_t) => {
+    const { client, tunnel } = await bench.open()
+    tunnel.autoClose = false
+    tunnel.provoked()
+    client.end()
+    await tunnel.closed
+    await within(tunnel.over, 'the end of the WebSocket', 3000)
+    await client.ending
+  })
+
+  await bench.test(
+    'client FIN right behind its CONNECT: what it sent goes up, then Close 1000',
+    async (t) => {
+      const client = await bench.dial('origin.test:443', 'all at once')
+      client.end()
+      const tunnel = await bench.gateway.next()
+      await tunnel.upgrade()
+      await tunnel.connect()
+      t.equal((await tunnel.inbox.readAll()).toString(), 'all at once')
+      t.equal(await tunnel.closed, 1000)
+    },
+  )
+
+  await bench.test('client RST: the WebSocket is terminated, with no Close frame', async (t) => {
+    for (const [phase, prepare] of PHASES) {
+      const client = await bench.dial()
+      const tunnel = (await bench.gateway.next()).provoked()
+      await prepare(tunnel, client)
+      client.reset()
+      t.equal((await within(tunnel.over, phase)).close, undefined, phase)
+      t.equal(await bench.lastFailure(), 'ERR_CLIENT_RESET', phase)
+    }
+  })
+}
+
+async function isEnd(t: Test, client: RawClient, expected: Buffer, ending: 'fin' | 'rst', title: string) {
+  const rest = await client.rest()
+  t.equal(rest.bytes.length, expected.length, `${title}: so many bytes`)
+  t.ok(rest.bytes.equals(expected), `${title}: those bytes`)
+  t.equal(rest.ending, ending, `${title}: ${ending}`)
+}
+
+/** A tunnel for each row, opened one after the other. */
+async function openAll<Row>(bench: Bench, rows: readonly Row[]) {
+  const opened: { client: RawClient; tunnel: GatewayConnection; row: Row }[] = []
+  for (const row of rows) opened.push({ ...(await bench.open()), row })
+  return opened
+}
