@@ -72,14 +72,6 @@ export function chunkVectors(): ChunkVector[] {
   }))
 }
 
-/** Every offset from 0 to `length` of a short text; of a long one those near its ends, and samples between. */
-export function offsets(length: number): number[] {
-  const all = Array.from({ length: length + 1 }, (_, offset) => offset)
-  if (length <= 1024) return all
-  const stride = Math.max(97, Math.floor(length / 200))
-  return all.filter((offset) => offset < 80 || offset > length - 80 || offset % stride === 0)
-}
-
 type Row = Readonly<Record<string, unknown>>
 
 function read(file: string): { accepted: Row[]; refused: Row[] } {

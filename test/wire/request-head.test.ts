@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { ProxyError } from '#src/errors.js'
 import { parseAuthority, type RequestHead, RequestHeadParser } from '#src/wire/index.js'
-import { headVectors, offsets } from '../vectors/load.js'
+import { headVectors } from '../vectors/load.js'
+import { anyCuts, bytewise, offsets, pieces } from './cuts.js'
 
 const { accepted, refused } = headVectors()
 
@@ -217,10 +218,10 @@ function obeysTheGrammar(head: RequestHead, bytes: Buffer): boolean {
   if (text.indexOf('\r\n\r\n') !== text.length - 4 || text.length > 8192) return false
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]/.test(text)) return false
-  if (/^(?:content-length|transfer-encoding)[ \t]*:/im.test(text)) return false
   if (text.split('\r\n').length - 3 > 100) return false
   if (head.kind === 'origin')
     return text.startsWith(`${head.method} ${head.target} HTTP/${head.httpVersion}\r\n`)
+  if (/^(?:content-length|transfer-encoding)[ \t]*:/im.test(text)) return false
   const target = /^CONNECT (\S+) HTTP\/1\.[01]\r\n/.exec(text)?.[1] ?? ''
   if (/[@%/?#\\]/.test(target)) return false
   if (!Number.isInteger(head.port) || head.port < 1 || head.port > 65535) return false
@@ -239,7 +240,6 @@ function obeysTheGrammar(head: RequestHead, bytes: Buffer): boolean {
 
 const tokenCharacters = "!#$%&'*+-.^_`|~0123456789abcXYZ"
 const anyByte = fc.oneof(fc.nat(255), fc.constantFrom(...Buffer.from('\r\n\t \0:@%.[]0-\x7f\xff', 'latin1')))
-const anyCuts = fc.array(fc.nat(), { maxLength: 6 })
 const anyHeaderName = fc
   .string({ unit: fc.constantFrom(...tokenCharacters), minLength: 1, maxLength: 12 })
   .filter((name) => !/^(?:content-length|transfer-encoding)$/i.test(name))
@@ -293,15 +293,6 @@ function thrownBy(pushes: readonly Uint8Array[]): ProxyError | undefined {
     throw error
   }
   return undefined
-}
-
-function bytewise(bytes: Buffer): Buffer[] {
-  return Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))
-}
-
-function pieces(bytes: Buffer, cuts: readonly number[]): Buffer[] {
-  const ends = [...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length].sort((a, b) => a - b)
-  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end))
 }
 
 function edited(bytes: Buffer, position: number, byte: number, edit: string): Buffer {
