@@ -23,6 +23,7 @@ export class RelayProcess {
   readonly #exit: Promise<string>
   #port = 0
   #stderr = ''
+  #closed = false
 
   /** Resolves when the relay listens. */
   static async start({ env = {}, ...configuration }: RelayProcessOptions): Promise<RelayProcess> {
@@ -58,6 +59,11 @@ export class RelayProcess {
     return this.#child.pid!
   }
 
+  /** true once it has been told to close */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   /** all that it has written to standard error */
   get stderr(): string {
     return this.#stderr
@@ -72,6 +78,7 @@ export class RelayProcess {
 
   /** Calls the relay's close(); resolves when that has. */
   async close(drainMs: number): Promise<void> {
+    this.#closed = true
     await this.#ask({ do: 'close', drainMs })
   }
 
@@ -84,11 +91,12 @@ export class RelayProcess {
     return JSON.parse(body) as RelayStatus
   }
 
-  /** Ends it: '0', where it ran to its end and nothing threw. */
-  async stop(): Promise<string> {
+  /** Ends it; rejects where it did not run to its end, or something threw in it. */
+  async stop(): Promise<void> {
     this.#child.stdin.end()
     try {
-      return await within(this.#exit, 'the end of the relay’s process', 5_000)
+      const exit = await within(this.#exit, 'the end of the relay’s process', 5_000)
+      if (exit !== '0') throw new Error(`the relay exited with ${exit}: ${this.#stderr.slice(-4096)}`)
     } catch (error) {
       this.#child.kill('SIGKILL')
       throw error

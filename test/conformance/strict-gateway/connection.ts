@@ -151,8 +151,10 @@ export class GatewayConnection {
     this.raw(encodeFrame(shape))
   }
 
+  /** A string's characters are bytes. */
   raw(bytes: Uint8Array | string): void {
-    if (!this.socket.destroyed) this.socket.write(bytes)
+    const buffer = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes
+    if (!this.socket.destroyed) this.socket.write(buffer)
   }
 
   /** Sends chunks as the relay takes them; resolves when the last has gone to the kernel. */
