@@ -190,7 +190,7 @@ function present(option: CliOption, text: string | undefined, inline: string | u
 function convert(option: CliOption, text: string, before: Value | undefined): Value {
   switch (option.kind) {
     case 'number':
-      if (!/^\d{1,15}$/.test(text)) throw expected(option, 'a whole number', text)
+      if (!/^\d{1,10}$/.test(text) || Number(text) > MOST) throw expected(option, 'a whole number', text)
       return Number(text)
     case 'choice':
       if (!option.choices?.includes(text))
@@ -265,3 +265,6 @@ function nearest(word: string, candidates: readonly string[]): string | undefine
   const best = closest(word, candidates)
   return distance(word, best) <= Math.max(2, Math.floor(word.length / 3)) ? best : undefined
 }
+
+// The longest that a timer can wait, in ms; more would be taken for 1 ms.
+const MOST = 2 ** 31 - 1

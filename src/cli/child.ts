@@ -1,6 +1,7 @@
 /** A command as a child process: started with our standard streams, in our process group; its end; its failure. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
+import type { Log } from '../log.js'
 import { EXIT } from './io.js'
 
 export interface Child {
@@ -15,48 +16,76 @@ export type ChildEnd =
   | { readonly kind: 'signalled'; readonly signal: NodeJS.Signals }
   | { readonly kind: 'not-started'; readonly status: number; readonly message: string }
 
-/** Starts `program` (looked up in the PATH of `env` where it has no slash). */
-export function startChild(program: string, args: readonly string[], env: Record<string, string>): Child {
-  if (program === '') return notStarted(EXIT.notFound, 'the command is an empty word')
-  const child = spawn(program, args, { stdio: 'inherit', env })
-  return {
-    kill: (signal) => void child.kill(signal),
-    ended: new Promise((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        // A signal that could not be sent is reported here too; the child runs on.
-        if (child.pid === undefined) resolve(whyNotStarted(program, error))
-      })
-      child.once('exit', (status, signal) => {
-        if (child.pid === undefined) return
-        resolve(
-          signal === null
-            ? { kind: 'exited', status: status ?? EXIT.internal }
-            : { kind: 'signalled', signal },
-        )
-      })
-    }),
+/** Starts `program` (looked up in the PATH of `env` where it has no slash). Never throws. */
+export function startChild(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  log: Log,
+): Child {
+  if (program === '') return notStarted({ status: EXIT.notFound, message: 'the command is an empty word' })
+  try {
+    return childOf(spawn(program, args, { stdio: 'inherit', env }), program, log)
+  } catch (error) {
+    // Some errors of exec(2) come as an event (below), the others (ENOTDIR, E2BIG, …) at once.
+    return notStarted(whyNotStarted(program, error as NodeJS.ErrnoException))
   }
 }
 
-function notStarted(status: number, message: string): Child {
-  return { kill: () => undefined, ended: Promise.resolve({ kind: 'not-started', status, message }) }
+function childOf(child: ChildProcess, program: string, log: Log): Child {
+  const ended = new Promise<ChildEnd>((resolve) => {
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      if (child.pid === undefined) resolve({ kind: 'not-started', ...whyNotStarted(program, error) })
+      // EPERM: the command has become another user (sudo), whom we may not signal.
+      else log.warn('signal-not-forwarded', { cause: error.code })
+    })
+    child.once('exit', (status, signal) => {
+      if (child.pid === undefined) return
+      if (signal === null) resolve({ kind: 'exited', status: status ?? EXIT.internal })
+      else resolve({ kind: 'signalled', signal })
+    })
+  })
+  return { kill: (signal) => void child.kill(signal), ended }
+}
+
+interface Failure {
+  readonly status: number
+  readonly message: string
+}
+
+function notStarted(failure: Failure): Child {
+  return { kill: () => undefined, ended: Promise.resolve({ kind: 'not-started', ...failure }) }
 }
 
 // What the shells say, and their statuses: 127 for what is not there, 126 for what is there and cannot be run.
-function whyNotStarted(program: string, { code = 'unknown error' }: NodeJS.ErrnoException): ChildEnd {
-  const found = program.includes('/') ? statSync(program, { throwIfNoEntry: false }) : undefined
+function whyNotStarted(program: string, { code = 'unknown error' }: NodeJS.ErrnoException): Failure {
+  const isPath = program.includes('/')
   if (code === 'ENOENT') {
-    const message = found
-      ? 'it exists, but the interpreter that it names (its #! line, or its loader) does not'
-      : program.includes('/')
-        ? 'there is no such file'
-        : 'it is not in PATH'
-    return { kind: 'not-started', status: EXIT.notFound, message }
+    const message = !isPath
+      ? 'it is not in PATH'
+      : isThere(program)
+        ? 'it is there, but the interpreter that it names (its #! line, or its loader) is not'
+        : 'there is no such file'
+    return { status: EXIT.notFound, message }
   }
-  const message = found?.isDirectory()
+  if (code === 'ENOTDIR') return { status: EXIT.notFound, message: 'there is no such file' }
+  const message = isFolder(program)
     ? 'it is a directory'
     : code === 'EACCES'
       ? 'it is not executable'
       : `it could not be started: ${code}`
-  return { kind: 'not-started', status: EXIT.notExecutable, message }
+  return { status: EXIT.notExecutable, message }
+}
+
+function isThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+  } catch {
+    // Not even allowed to look.
+    return false
+  }
 }

@@ -23,7 +23,7 @@ export interface EnvFile {
   removeLeftover(): void
   /** @throws ProxyError ERR_ENV_FILE */
   write(variables: Variables): void
-  /** Empties the file, where it still holds what was written last; never throws. */
+  /** Leaves an empty file there, unless by now it is somebody else's, or has been taken away; never throws. */
   empty(): void
 }
 
@@ -48,9 +48,9 @@ export function envFile(path: string): EnvFile {
     },
     empty() {
       try {
-        if (written !== undefined && readFileSync(path, 'utf8') === written) replace(path, '')
+        if (textAt(path) === written) replace(path, '')
       } catch {
-        // Gone, or out of reach: nothing is left that leads anyone astray, or nothing that we could do about it.
+        // Out of reach: what could not be written has been reported, and at the end there is nobody left to tell.
       }
     },
   }
@@ -75,6 +75,10 @@ export function envFileText(variables: Variables): string {
       return `${name}=${value}\n`
     })
     .join('')
+}
+
+function textAt(path: string): string | undefined {
+  return lstatSync(path, { throwIfNoEntry: false }) === undefined ? undefined : readFileSync(path, 'utf8')
 }
 
 function replace(path: string, text: string): void {

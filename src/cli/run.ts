@@ -47,7 +47,7 @@ export async function run(invocation: RunInvocation, io: Io): Promise<Ending> {
     if (result.reason === 'not-enabled') log.warn('command-runs-without-proxy', fields)
   }
 
-  const child = startChild(program, args, result.env)
+  const child = startChild(program, args, result.env, log)
   deliverTo((signal) => {
     if (!isFromTerminal(signal)) child.kill(signal)
   })

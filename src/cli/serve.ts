@@ -8,7 +8,7 @@
  */
 import { childEnvironment } from '../environment.js'
 import { asProxyError } from '../errors.js'
-import type { InitResult } from '../init.js'
+import type { EnabledResult, InitResult } from '../init.js'
 import { errorFields } from '../log.js'
 import { type GivenOptions, parseOptions } from '../options.js'
 import type { ServeInvocation } from './arguments.js'
@@ -43,35 +43,51 @@ export async function serve(invocation: ServeInvocation, io: Io): Promise<Ending
   const result = await Promise.race([initUpstreamProxy({ ...given, log: io.err }), asked])
   if (result === undefined) return EXIT.ok
 
-  const written =
-    usable && (file === undefined || succeeds(() => file.write(variablesFor(result, given, io.env))))
   if (!result.enabled) {
     const fields = disabledFields(result.reason, io.env)
     if (require) log.error('not-serving', { ...fields, required: true })
     // Of a failure, init has spoken already.
     else if (result.reason === 'not-enabled') log.warn('idle-without-proxy', fields)
   }
-  if (written || !require) io.out(`${JSON.stringify(announcement(result))}\n`)
-  if (!require || (result.enabled && written)) await staysUp(asked)
+  const led =
+    result.enabled &&
+    usable &&
+    (file === undefined || succeeds(() => file.write(relayVariables(result, given, io.env))))
+  // No file then: whoever waits for it must not go on without the proxy.
+  if (require && !result.enabled) {
+    announce(result, io)
+    return EXIT.unavailable
+  }
+  if (require && result.enabled && !led) {
+    await closeRelay(result, 0, asked)
+    return EXIT.cannotCreate
+  }
+  // An empty file: whoever waits for it goes on without the proxy.
+  if (!led) file?.empty()
+  announce(result, io)
+  await staysUp(asked)
 
   // Before anything else: nobody new shall be led to a relay that is about to end.
   file?.empty()
   if (result.enabled) await closeRelay(result, drainMs, nextEndingSignal(deliverTo))
-  if (!require) return EXIT.ok
-  return result.enabled ? (written ? EXIT.ok : EXIT.cannotCreate) : EXIT.unavailable
+  return EXIT.ok
 }
 
-// What the relay's environment sets, with the values that it has there (NO_PROXY holds the parent's hosts too); also
-// where the parent happens to have the same already, since the readers of the file may not.
-function variablesFor(result: InitResult, given: GivenOptions, env: NodeJS.ProcessEnv): Variables {
-  if (!result.enabled) return {}
+// What the relay sets, with the values that it has set (NO_PROXY holds the parent's hosts too); also where the parent
+// happens to have the same already, since the readers of the file may not.
+function relayVariables(result: EnabledResult, given: GivenOptions, env: NodeJS.ProcessEnv): Variables {
   const ours = Object.keys(childEnvironment({}, { ...parseOptions(given, env), ...result }))
-  return Object.fromEntries(ours.map((name) => [name, result.env[name] ?? '']))
+  return Object.fromEntries(
+    ours.flatMap((name) => (name in result.env ? [[name, result.env[name] ?? '']] : [])),
+  )
 }
 
-function announcement(result: InitResult) {
-  if (!result.enabled) return { enabled: false, reason: result.reason }
-  return { enabled: true, port: result.port, caBundlePath: result.caBundlePath, pid: process.pid }
+function announce(result: InitResult, io: Io): void {
+  const { pid } = process
+  const document = result.enabled
+    ? { enabled: true, port: result.port, caBundlePath: result.caBundlePath, pid }
+    : { enabled: false, reason: result.reason }
+  io.out(`${JSON.stringify(document)}\n`)
 }
 
 // Neither the relay's listener nor a signal's keeps a process alive.

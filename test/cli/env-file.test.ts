@@ -1,9 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import {
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -117,7 +119,20 @@ t.test('at the end the file is emptied, but only while it is still ours', async 
   file.empty()
   t.equal(readFileSync(path, 'utf8'), '')
   file.write(VARIABLES)
+  rmSync(path)
+  file.empty()
+  t.notOk(existsSync(path), 'what was taken away stays away')
+  file.write(VARIABLES)
   writeFileSync(path, 'HTTPS_PROXY=http://127.0.0.1:2\n')
   file.empty()
   t.equal(readFileSync(path, 'utf8'), 'HTTPS_PROXY=http://127.0.0.1:2\n', "a successor's file stays")
+})
+
+t.test('where nothing could be written, an empty file still says so', async (t) => {
+  const path = join(makeFolder(t), 'proxy.env')
+  const file = envFile(path)
+  t.throws(() => file.write({ A: 'a b' }), { code: 'ERR_ENV_FILE' })
+  file.empty()
+  t.equal(readFileSync(path, 'utf8'), '')
+  t.doesNotThrow(() => envFile('/no/such/folder/proxy.env').empty())
 })

@@ -78,6 +78,7 @@ t.test('a command that is not found gives 127, one that cannot be executed 126, 
     ['no-such-command', 127, /command=no-such-command message="it is not in PATH"/],
     [join(env.HOME, 'absent'), 127, /there is no such file/],
     [join(env.HOME, 'orphan'), 127, /the interpreter that it names/],
+    ['/etc/passwd/x', 127, /there is no such file/],
     ['', 127, /an empty word/],
     [join(env.HOME, 'plain'), 126, /it is not executable/],
     [env.HOME, 126, /it is a directory/],
@@ -87,6 +88,16 @@ t.test('a command that is not found gives 127, one that cannot be executed 126, 
     t.equal(status, expected, reason.source)
     t.match(err, reason)
   }
+})
+
+t.test('a command line that is too long for the system gives 126', async (t) => {
+  const env = bareEnvironment(t)
+  // The word is made inside, so that only the command's own start can fail.
+  const script = `import(${JSON.stringify(CLI)})`
+  const argv = `process.argv = ['node', 'cli', 'run', '--', 'true', 'x'.repeat(200 * 1024)]`
+  const { status, err } = await startProcess(t, process.execPath, ['-e', `${argv}; ${script}`], env).ended
+  t.equal(status, 126)
+  t.match(err, 'it could not be started: E2BIG')
 })
 
 t.test('standard input passes through, and standard output holds nothing of ours', async (t) => {

@@ -19,7 +19,7 @@ t.test('when it is ready it prints one line of JSON, and writes the variables fo
   const ready = JSON.parse((await program.shows(/.*\n/))[0])
   t.match(ready, { enabled: true, port: Number, caBundlePath: String, pid: program.pid })
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
-  t.match(lines, [`HTTPS_PROXY=http://127.0.0.1:${ready.port}`].concat([]))
+  t.ok(lines.includes(`HTTPS_PROXY=http://127.0.0.1:${ready.port}`))
   t.ok(lines.includes(`SSL_CERT_FILE=${ready.caBundlePath}`))
   t.notOk(
     lines.some((line) => /^(PATH|HOME|CCR_|CLAUDE_)/.test(line)),
@@ -133,6 +133,30 @@ t.test('--require: exits 69 with the reason where it cannot serve', async (t) =>
   t.equal(status, 69)
   t.same(JSON.parse(out), { enabled: false, reason: 'not-enabled' })
   t.match(err, 'missing=')
+})
+
+t.test(
+  'a value that the file cannot hold: an error line, an empty file, and it serves all the same',
+  async (t) => {
+    const file = join(makeFolder(t), 'proxy.env')
+    const words = ['--write-env', file, '--env-override', 'PIP_CERT=/a b']
+    const program = start(t, ['serve', ...words], await enabledEnvironment(t))
+    await program.shows(/"enabled":true/)
+    t.equal(readFileSync(file, 'utf8'), '', 'whoever waits for it goes on')
+    program.process.kill('SIGTERM')
+    const { status, err } = await program.ended
+    t.equal(status, 0)
+    t.match(err, /ERR_ENV_FILE.*PIP_CERT/)
+    const required = await runToEnd(t, ['serve', '--require', ...words], await enabledEnvironment(t))
+    t.same([required.status, required.out], [73, ''])
+  },
+)
+
+t.test('--require and no proxy: no file, so that whoever waits for it does not go on without', async (t) => {
+  const file = join(makeFolder(t), 'proxy.env')
+  const { status } = await runToEnd(t, ['serve', '--require', '--write-env', file], bareEnvironment(t))
+  t.equal(status, 69)
+  t.notOk(existsSync(file))
 })
 
 t.test('a file that cannot be written is an error line, and it serves all the same', async (t) => {

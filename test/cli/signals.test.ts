@@ -1,15 +1,6 @@
-import { spawnSync } from 'node:child_process'
-import t, { type Test } from 'tap'
-import {
-  bareEnvironment,
-  CLI,
-  type Environment,
-  enabledEnvironment,
-  openTunnel,
-  start,
-  startGateway,
-  startProcess,
-} from './program.js'
+import t from 'tap'
+import { bareEnvironment, CLI, enabledEnvironment, openTunnel, start, startGateway } from './program.js'
+import { NO_TERMINAL, onTerminal, type Step } from './terminal.js'
 
 // Says which signals it gets, and ends with 5 when it is told to. `process.stdin` keeps it alive.
 const LISTENER = `
@@ -18,54 +9,6 @@ const LISTENER = `
   process.stdin.once('data', () => process.exit(5))
   console.log('ready')`
 const LISTEN = [process.execPath, '-e', LISTENER]
-
-// Runs argv on a terminal of its own; does what the steps say: wait for a text, type keys, change the window's size,
-// signal the process, wait to be told; prints what the terminal showed and how the process ended.
-const TERMINAL = `
-import fcntl, json, os, pty, select, signal, struct, sys, termios, time
-steps, argv = json.loads(sys.argv[1]), sys.argv[2:]
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execvp(argv[0], argv)
-shown, seen, deadline = b'', 0, time.time() + 30
-def read():
-    global shown
-    if time.time() > deadline:
-        os.kill(pid, signal.SIGKILL)
-        sys.exit('deadline; shown: %r' % shown)
-    if select.select([terminal], [], [], 0.1)[0]:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:
-            return False
-        shown += data
-        return len(data) > 0
-    return True
-for kind, *values in steps:
-    value = values[0] if values else None
-    if kind == 'see':
-        while shown.find(value.encode(), seen) < 0:
-            if not read():
-                break
-        seen = shown.find(value.encode(), seen) + 1
-    elif kind == 'type':
-        os.write(terminal, value.encode())
-    elif kind == 'resize':
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', value, 80, 0, 0))
-    elif kind == 'told':
-        sys.stdin.readline()
-    elif kind == 'signal':
-        os.kill(pid, getattr(signal, value))
-while read():
-    pass
-status = os.waitpid(pid, 0)[1]
-print(json.dumps({'shown': shown.decode(), 'ended': os.waitstatus_to_exitcode(status)}))
-`
-// The real program: a shim in front of it may need more of the environment than the tests give.
-const PYTHON =
-  spawnSync('python3', ['-c', 'import pty, sys; print(sys.executable)'], {
-    encoding: 'utf8',
-  }).stdout?.trim() ?? ''
 
 t.test('each signal on the list reaches the command, which goes on as it likes', async (t) => {
   const program = start(t, ['run', '--', ...LISTEN], await enabledEnvironment(t))
@@ -152,7 +95,7 @@ t.test('a signal during the drain ends it, with the status of the command', asyn
   t.match(await program.ended, { status: 4, signal: null })
 })
 
-t.test('on a terminal', { skip: PYTHON === '' && 'needs python3 with its pty module' }, async (t) => {
+t.test('on a terminal', { skip: NO_TERMINAL }, async (t) => {
   t.test('Ctrl-C reaches the command once, and the command decides', async (t) => {
     const steps: Step[] = [
       ['see', 'ready'],
@@ -227,26 +170,3 @@ t.test('on a terminal', { skip: PYTHON === '' && 'needs python3 with its pty mod
     t.match(shown, 'got SIGCONT.')
   })
 })
-
-interface Ending {
-  /** what the terminal showed */
-  readonly shown: string
-  /** exit status, or the negative number of the signal */
-  readonly ended: number
-}
-
-type Step = ['see' | 'type' | 'signal', string] | ['resize', rows: number] | ['told']
-
-async function onTerminal(
-  t: Test,
-  steps: readonly Step[],
-  argv: readonly string[],
-  env: Environment = bareEnvironment(t),
-  told?: Promise<unknown>,
-): Promise<Ending> {
-  const terminal = startProcess(t, PYTHON, ['-c', TERMINAL, JSON.stringify(steps), ...argv], env)
-  if (told !== undefined) void told.then(() => terminal.process.stdin?.end('\n'))
-  const { out, err } = await terminal.ended
-  if (err !== '') throw new Error(err)
-  return JSON.parse(out)
-}

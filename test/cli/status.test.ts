@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { readableBytes, readableDuration, readableStatus } from '#src/cli/status-text.js'
 import { bareEnvironment, CLI, type Environment, enabledEnvironment, runToEnd, start } from './program.js'
+import { NO_TERMINAL, onTerminal } from './terminal.js'
 
 t.test('status asks the relay of --url, with or without its scheme, or else of HTTPS_PROXY', async (t) => {
   const program = start(t, ['serve'], await enabledEnvironment(t))
@@ -75,6 +76,22 @@ t.test('for people, the document is some lines; colour only dims them', async (t
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   t.equal(readableStatus(DOCUMENT, true).replace(/\u001b\[\d+m/g, ''), text)
 })
+
+t.test(
+  'on a terminal it is for people, and NO_COLOR or a dumb terminal has no colour',
+  { skip: NO_TERMINAL },
+  async (t) => {
+    const url = await startSomething(t, JSON.stringify(DOCUMENT))
+    const show = async (env: Environment, ...words: string[]) => {
+      const argv = [process.execPath, CLI, 'status', '--url', url, ...words]
+      return (await onTerminal(t, [], argv, { ...bareEnvironment(t), ...env })).shown
+    }
+    t.match(await show({ TERM: 'xterm' }), '\u001b[2mtunnels')
+    t.match(await show({ TERM: 'xterm', NO_COLOR: '1' }), '  tunnels   3 open')
+    t.match(await show({ TERM: 'dumb' }), '  tunnels   3 open')
+    t.match(JSON.parse(await show({ TERM: 'xterm' }, '--json')), { name: 'upstreamproxy' })
+  },
+)
 
 t.test('numbers are in units that people read', async (t) => {
   t.same([0, 1023, 1024, 1024 ** 2 * 1.5, 1024 ** 5].map(readableBytes), [
