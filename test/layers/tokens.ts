@@ -9,7 +9,10 @@
 
 export interface Token {
   readonly kind: 'word' | 'string' | 'punctuation' | 'other'
-  /** a word or punctuation as written; a string's content without its quotes (escapes left as written) */
+  /**
+   * a word, punctuation or regular expression as written; a string's content without its quotes (escapes left as
+   * written); a backquote and the text of a template that has expressions
+   */
   readonly text: string
 }
 
@@ -63,18 +66,23 @@ function readString(source: string, from: number, tokens: Token[]): number {
 // A template without expressions counts as a string, so that import(`./x.js`) hides nothing.
 function readTemplate(source: string, from: number, tokens: Token[]): number {
   let at = from + 1
-  let plain = true
+  let text = ''
   const inner: Token[] = []
   while (source[at] !== '`') {
     if (at >= source.length) throw new Error(`a template at offset ${from} never ends`)
-    if (source[at] === '\\') at += 2
-    else if (source.startsWith('${', at)) {
-      plain = false
+    if (source.startsWith('${', at)) {
+      // Something stands for the expression, so that code inside is never the first or last of the tokens.
+      inner.push({ kind: 'punctuation', text: '(' })
       at = readCode(source, at + 2, inner, '}') + 1
-    } else at += 1
+      inner.push({ kind: 'punctuation', text: ')' })
+      continue
+    }
+    const step = source[at] === '\\' ? 2 : 1
+    text += source.slice(at, at + step)
+    at += step
   }
-  if (plain) tokens.push({ kind: 'string', text: source.slice(from + 1, at) })
-  else tokens.push({ kind: 'other', text: '`' }, ...inner, { kind: 'other', text: '`' })
+  if (inner.length === 0) tokens.push({ kind: 'string', text })
+  else tokens.push({ kind: 'other', text: `\`${text}` }, ...inner, { kind: 'other', text: '`' })
   return at + 1
 }
 
@@ -90,7 +98,7 @@ function readRegularExpression(source: string, from: number, tokens: Token[]): n
   }
   at += 1
   while (WORD.test(source[at] ?? '')) at += 1
-  tokens.push({ kind: 'other', text: '/' })
+  tokens.push({ kind: 'other', text: source.slice(from, at) })
   return at
 }
 
