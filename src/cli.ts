@@ -25,7 +25,7 @@ const io: Io = {
 
 async function main(words: readonly string[]): Promise<Ending> {
   try {
-    return await perform(parseArguments(words))
+    return await perform(parseArguments(words, io.env))
   } catch (error) {
     if (!(error instanceof ProxyError) || !USAGE_CODES.has(error.code)) {
       io.err(`upstreamproxy: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)

@@ -1,7 +1,9 @@
 import t from 'tap'
-import { commandIn, parseArguments } from '#src/cli/arguments.js'
+import { commandIn, parseArguments as parse } from '#src/cli/arguments.js'
 import { COMMANDS, optionsOf } from '#src/cli/commands.js'
 import { helpText, usageText } from '#src/cli/help.js'
+
+const parseArguments = (words: string[], env: Record<string, string> = {}) => parse(words, env)
 
 function fails(words: string[]): { code: unknown; message: string; hint: unknown } {
   try {
@@ -119,6 +121,16 @@ t.test('a value that is missing or of the wrong kind is an error that says what 
     'what only the options themselves can check',
   )
 })
+
+t.test(
+  'a wrong variable is not the fault of the command line, and may be what makes an option right',
+  async (t) => {
+    const words = ['run', '--base-url', 'http://gateway.test', 'x']
+    t.match(fails(words), { code: 'ERR_OPTION', message: /^--base-url: / })
+    t.doesNotThrow(() => parseArguments(words, { UPSTREAMPROXY_ALLOW_PLAIN_GATEWAY: '1' }))
+    t.doesNotThrow(() => parseArguments(['run', 'x'], { UPSTREAMPROXY_PORT: 'http' }))
+  },
+)
 
 t.test('a usage error knows the command that it is about', async (t) => {
   t.equal(commandIn(['serve', '--x']), 'serve')
