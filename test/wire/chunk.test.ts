@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import fc from 'fast-check'
 import t from 'tap'
@@ -239,6 +240,18 @@ t.test('damaged messages are taken or refused as the library does, in any pieces
     }),
     { numRuns: 2000 },
   )
+})
+
+t.test('the examples of docs/protocol.md are what they say', async (t) => {
+  const document = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
+  const examples = [...document.matchAll(/\| `((?:[0-9a-f]{2} ?)+)` \| (?:`([^`]*)`|nothing|refused)/g)]
+  t.ok(examples.length >= 15)
+  for (const [row, hex = '', text = ''] of examples) {
+    const message = Buffer.from(hex.replaceAll(' ', ''), 'hex')
+    const seen = whole({ message, cap: undefined })
+    if (row.endsWith('refused')) t.match(seen, /^ERR_CHUNK_/, row)
+    else t.equal(seen, Buffer.from(text.replaceAll('\\r\\n', '\r\n')).toString('hex'), row)
+  }
 })
 
 interface Outcome {

@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import fc from 'fast-check'
 import t from 'tap'
@@ -42,6 +43,13 @@ t.test('a frame is final, binary, masked, and no longer than it must be', async 
     t.equal(frame[1], 0x80 | (lengthBytes === 0 ? messageBytes : lengthBytes === 2 ? 126 : 127))
     t.equal(frame.length, 2 + lengthBytes + 4 + messageBytes, `${payloadBytes} bytes: whole`)
   }
+})
+
+t.test('the frame in docs/protocol.md is what it says', async (t) => {
+  const document = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
+  const [, written = ''] = /^ {4}(82 87 37 fa 21 3d [0-9a-f ]+)$/m.exec(document) ?? []
+  const [key = 0] = new Int32Array(Uint8Array.of(0x37, 0xfa, 0x21, 0x3d).buffer)
+  t.equal(encodeChunkFrame(Buffer.from('hello'), key).toString('hex'), written.replaceAll(' ', ''))
 })
 
 t.test('every byte of the message is masked with the key that the frame carries', async () => {
