@@ -32,6 +32,11 @@ export const VARIABLES: readonly Variable[] = [
     { literal: '1' },
     'Node.js 22.21, 24 and later: fetch and https ignore HTTPS_PROXY without it',
   ),
+  full(
+    'npm_config_cafile',
+    'bundle',
+    'npm, pnpm and Yarn 1: a `cafile` in any npmrc puts NODE_EXTRA_CA_CERTS out of action',
+  ),
   full('YARN_HTTPS_PROXY', 'proxy', 'Yarn 2 and later, which read no HTTPS_PROXY'),
   full(
     'ELECTRON_GET_USE_PROXY',
