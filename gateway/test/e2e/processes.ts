@@ -38,7 +38,9 @@ export function startProgram(
   args: readonly string[],
   { env, cwd, input = [] }: ProgramOptions,
 ): Program {
-  const child = spawn(command, args, {
+  // Through env(1), which becomes the command: tap adds variables of its own to whatever is spawned.
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+  const child = spawn('env', ['-i', ...variables, command, ...args], {
     env,
     detached: true,
     stdio: 'pipe',

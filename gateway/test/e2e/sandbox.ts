@@ -18,6 +18,8 @@ export type StartProgram = (command: string, args: readonly string[], options: P
 export interface RunOptions extends Partial<ProgramOptions> {
   /** for `run` */
   readonly flags?: readonly string[]
+  /** another token than the session's */
+  readonly token?: string
 }
 
 export interface SessionAudit {
@@ -59,8 +61,11 @@ export class Sandbox {
   }
 
   /** Starts `upstreamproxy run FLAGS -- COMMAND…`, with a token file of its own. */
-  start(command: readonly string[], { flags = [], ...options }: RunOptions = {}): Program {
-    writeFileSync(this.tokenFile, `${this.#token}\n`)
+  start(
+    command: readonly string[],
+    { flags = [], token = this.#token, ...options }: RunOptions = {},
+  ): Program {
+    writeFileSync(this.tokenFile, `${token}\n`)
     const words = ['run', '--gateway-ca', this.#organisation.gatewayCaFile, ...flags, '--', ...command]
     return this.#start(process.execPath, [RELAY_CLI, ...words], { cwd: this.home, env: this.env, ...options })
   }

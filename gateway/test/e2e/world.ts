@@ -29,6 +29,7 @@ export interface World {
   /** has a certificate that the gateway does not trust */
   readonly stranger: Api
   readonly gateway: Program
+  readonly gatewayUrl: string
   readonly evidence: Evidence
   /** `https://api.test:PORT/path` */
   url(host: HostName, path: string): string
@@ -84,6 +85,7 @@ export async function startWorld(t: Test): Promise<World> {
     organisation,
     gitRoot,
     gateway,
+    gatewayUrl,
     evidence,
     url: (host, path) => `https://${host}.test:${origins[host].port}${path}`,
     sandbox() {
@@ -104,7 +106,8 @@ export async function startWorld(t: Test): Promise<World> {
 const GATEWAY_CLI = fileURLToPath(import.meta.resolve('../../dist/cli.js'))
 const SESSIONS = 16
 
-function observe(program: Program, evidence: Evidence): void {
+/** Keeps the arguments and environments of a program and all below it, as they are now. */
+export function observe(program: Program, evidence: Evidence): void {
   if (process.platform !== 'linux') return
   for (const { cmdline, environ } of processTree(program.pid)) {
     const name = cmdline
