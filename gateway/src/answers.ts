@@ -34,7 +34,7 @@ export function refusal(code: ReasonCode, { detail, recordId }: RefusalDetails =
       ['Content-Length', String(body.length)],
       ['Cache-Control', 'no-store'],
       ['Proxy-Status', `upstreamproxy-gateway; error=${proxyError}; details="${code}"`],
-      ...(EXTRA_HEADERS.get(status) ?? []),
+      ...(EXTRA_HEADERS.get(code) ?? []),
     ].flat(),
     body,
   }
@@ -52,9 +52,12 @@ export function refusalBytes(code: ReasonCode, details?: RefusalDetails): Buffer
 /** What opens a tunnel. */
 export const CONNECTION_ESTABLISHED = Buffer.from('HTTP/1.1 200 Connection Established\r\n\r\n')
 
-const EXTRA_HEADERS = new Map<number, string[][]>([
-  [401, [['WWW-Authenticate', 'Bearer realm="upstreamproxy"']]],
-  [405, [['Allow', 'GET, HEAD']]],
-  [407, [['Proxy-Authenticate', 'Basic realm="upstreamproxy"']]],
-  [426, [['Upgrade', 'websocket']]],
+// What RFC 9110 asks for beside certain statuses.
+const EXTRA_HEADERS = new Map<ReasonCode, string[][]>([
+  ['unauthorized', [['WWW-Authenticate', 'Bearer realm="upstreamproxy"']]],
+  ['session-credentials', [['Proxy-Authenticate', 'Basic realm="upstreamproxy"']]],
+  ['method-refused', [['Allow', 'GET, HEAD']]],
+  ['connect-expected', [['Allow', 'CONNECT']]],
+  ['method-unsupported', [['Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS']]],
+  ['upgrade-required', [['Upgrade', 'websocket']]],
 ])

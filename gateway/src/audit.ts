@@ -8,7 +8,8 @@
  * Rule 3: what is held is bounded. Records that find no room, and refusals for the sink's own sake, are counted, and a
  *         `lost` record says how many as soon as there is a sink again.
  * Rule 4: a line is written whole; what a crash or a full disk left half written is ended before anything else.
- * Rule 5: no value of a secret, a header, a query or a body is ever in a record.
+ * Rule 5: nothing is written once the file is closed: its descriptor may be a client's connection by then.
+ * Rule 6: no value of a secret, a header, a query or a body is ever in a record.
  */
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -85,6 +86,7 @@ export class Audit {
   #heldBytes = 0
   #lost = 0
   #broken = false
+  #closed = false
   #retry: NodeJS.Timeout | undefined
 
   constructor({ file, onError, log, maxHeldBytes = 4 * 1024 * 1024 }: AuditOptions) {
@@ -103,12 +105,17 @@ export class Audit {
 
   /** Whether something that will need a record may go ahead. Tries a broken sink first. */
   admits(): boolean {
+    if (this.#closed) return false
     if (this.#broken) this.#flush()
     return !this.#broken || this.#onError === 'continue'
   }
 
   /** Writes a record, or holds it; never throws. */
   write(record: AuditRecord): void {
+    if (this.#closed) {
+      this.#log.error('audit-record-after-close', { event: record.event })
+      return
+    }
     if (this.#broken) this.#flush()
     const refusedForIts = 'reason' in record && record.reason === 'audit-unavailable'
     const line = lineOf(record)
@@ -122,9 +129,11 @@ export class Audit {
 
   /** Tries once more to write what is held, and closes the file. */
   close(): void {
+    if (this.#closed) return
     if (this.#heldBytes > 0) this.#flush()
     clearTimeout(this.#retry)
     if (this.#broken) this.#log.error('audit-records-lost', { records: this.#held.length + this.#lost })
+    this.#closed = true
     closeSync(this.#descriptor)
   }
 

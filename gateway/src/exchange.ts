@@ -72,6 +72,21 @@ export class Exchange {
     this.#record('client-aborted')
   }
 
+  /** The parser gave up. Says whether it was inside this request's body, and answers for it then. */
+  bodyBroke(reason: ReasonCode, detail: string): boolean {
+    if (this.#request.complete) return false
+    this.#upstream?.destroy()
+    if (this.#response.writableEnded) return true
+    if (!this.#response.headersSent) {
+      this.#refuse(reason, detail)
+      return true
+    }
+    this.#detail = detail
+    this.#record(reason)
+    this.#tunnel.fail(reason)
+    return true
+  }
+
   #admit(): void {
     const { method = '', url = '', rawHeaders, socket } = this.#request
     const { destination, session, exchanges } = this.#tunnel
@@ -114,6 +129,15 @@ export class Exchange {
       this.#injected = set.map(({ name }) => name)
     })
     upstream.on('response', (response) => this.#relayResponse(response))
+    upstream.on('upgrade', (_, socket) => {
+      socket.destroy()
+      this.#upstreamFailed(new OriginError('upstream-malformed', 'a 101 that was not asked for'))
+    })
+    // Whatever else may end it without a response.
+    upstream.on('close', () => {
+      if (this.#upstream === upstream && this.#waitMs === null)
+        this.#upstreamFailed(new OriginError('upstream-closed'))
+    })
     upstream.on('timeout', () => upstream.destroy(new OriginError('upstream-timeout')))
     upstream.on('error', (error) => {
       const repeatable = checked.body === 'none' && SAFE.has(method) && !fresh

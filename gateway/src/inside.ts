@@ -74,18 +74,18 @@ export class Inside {
 
   #refuseUnparsed(error: Error, socket: Duplex): void {
     const tunnel = this.#tunnels.get(socket)
-    const reason = PARSE_REASONS.get(errorText(error))
-    const answerable = socket.writable && tunnel?.exchanges.size === 0
+    const detail = errorText(error)
+    const reason = PARSE_REASONS.get(detail) ?? (detail.startsWith('HPE_') ? 'request-malformed' : undefined)
     // The connection's own error: the tunnel's end tells about it.
-    if (tunnel === undefined || (reason === undefined && !errorText(error).startsWith('HPE_'))) {
+    if (tunnel === undefined || reason === undefined) {
       socket.destroy()
       return
     }
-    const detail = errorText(error)
-    const code = reason ?? 'request-malformed'
-    const recordId = recordRefused(this.#core, tunnel, code, { method: null, detail }, answerable)
-    if (answerable) socket.end(refusalBytes(code, { recordId, detail }))
-    else tunnel.fail(code)
+    for (const exchange of tunnel.exchanges) if (exchange.bodyBroke(reason, detail)) return
+    const answerable = socket.writable && tunnel.exchanges.size === 0
+    const recordId = recordRefused(this.#core, tunnel, reason, { method: null, detail }, answerable)
+    if (answerable) socket.end(refusalBytes(reason, { recordId, detail }))
+    else tunnel.fail(reason)
   }
 }
 

@@ -79,7 +79,7 @@ export class GatewayServer {
     })
   }
 
-  /** Stops listening, lets requests under way finish for so long, then breaks what is left. */
+  /** Stops listening, lets requests under way finish for so long, then breaks what is left. All records are written. */
   async close(drainMs: number): Promise<void> {
     this.#core.draining = true
     const listenerClosed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
@@ -89,7 +89,7 @@ export class GatewayServer {
       this.#server.closeAllConnections()
     }, drainMs)
     for (const tunnel of this.#tunnels) tunnel.drain()
-    await listenerClosed
+    await Promise.all([listenerClosed, ...[...this.#tunnels].map(({ ended }) => ended)])
     clearTimeout(deadline)
     this.#inside.close()
   }

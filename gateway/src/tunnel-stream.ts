@@ -128,11 +128,10 @@ export class TunnelStream extends Duplex {
       this.push(null)
       this.destroy()
     } else if (code === 1000 || code === 1005) {
+      // What is unread may still be read; but there is no one left to write to (v1 has no half-close).
+      this.once('end', () => this.destroy())
+      setTimeout(() => this.destroy(), this.#limits.closeMs).unref()
       this.push(null)
-      // No one is left to write to (v1 has no half-close).
-      const blocked = this.#blocked
-      this.#blocked = undefined
-      blocked?.(new TunnelError('client-aborted', 'the relay has closed'))
     } else {
       this.destroy(new TunnelError('tunnel-lost', `the relay closed with ${code}`))
     }
@@ -174,6 +173,7 @@ export class TunnelStream extends Duplex {
   // Goes out behind what is queued; a relay that does not answer is cut off.
   #abort(code: number): void {
     const webSocket = this.#webSocket
+    if (webSocket.readyState === webSocket.CLOSED) return
     webSocket.close(code)
     const deadline = setTimeout(() => webSocket.terminate(), this.#limits.closeMs).unref()
     webSocket.once('close', () => clearTimeout(deadline))

@@ -26,6 +26,8 @@ export class Tunnel {
   readonly stream: TunnelStream
   /** requests that are under way */
   readonly exchanges = new Set<Exchange>()
+  /** resolves once it is over and recorded */
+  readonly ended: Promise<void>
   /** requests that have begun */
   requests = 0
   readonly #core: Core
@@ -45,7 +47,12 @@ export class Tunnel {
     this.#inside = inside
     this.session = session
     this.stream = new TunnelStream(webSocket, core.limits)
-    this.stream.once('close', () => this.#finish())
+    this.ended = new Promise((resolve) => {
+      this.stream.once('close', () => {
+        this.#finish()
+        resolve()
+      })
+    })
   }
 
   /** canonical host and port of the CONNECT */

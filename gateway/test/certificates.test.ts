@@ -242,8 +242,13 @@ t.test('a flood of names stays under the cap, and what is in use stays', async (
 
 t.test('a leaf that could not be minted is not kept', async (t) => {
   const ca = await openCa({ ca: undefined, state: stateIn(t) })
-  const signer = { ...ca.signer, signingAlgorithm: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' } as const }
+  const signer = {
+    ...ca.signer,
+    get signingKey(): never {
+      throw new Error('the signer is broken')
+    },
+  }
   const leaves = new Leaves({ ...ca, signer }, { max: 10 })
-  await t.rejects(leaves.contextFor('a.test'))
+  await t.rejects(leaves.contextFor('a.test'), /the signer is broken/)
   t.equal(leaves.size, 0)
 })

@@ -169,11 +169,19 @@ export async function secure(
       ALPNProtocols: ['http/1.1'],
       ...tls,
     })
+    tunnels.set(socket, tunnel)
     tunnel.once('error', (error) => socket.destroy(error))
     socket.once('secureConnect', () => resolve(socket))
     socket.once('error', reject)
     socket.on('error', () => undefined)
   })
+}
+
+const tunnels = new WeakMap<TLSSocket, RawTunnel>()
+
+/** The tunnel under a connection of `secure`. */
+export function tunnelOf(socket: TLSSocket): RawTunnel {
+  return tunnels.get(socket)!
 }
 
 export interface SecureOptions {

@@ -91,10 +91,13 @@ export async function testGateway(t: Test, options: TestGatewayOptions = {}): Pr
 }
 
 /** Waits until a condition holds; fails after the deadline. */
-export async function eventually<T>(look: () => T | undefined | false, deadlineMs = 5000): Promise<T> {
+export async function eventually<T>(
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  deadlineMs = 5000,
+): Promise<T> {
   const end = Date.now() + deadlineMs
   for (;;) {
-    const found = look()
+    const found = await look()
     if (found !== undefined && found !== false) return found
     if (Date.now() > end) throw new Error(`not within ${deadlineMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 5))
