@@ -65,7 +65,13 @@ t.test('a first byte that cannot start a request is refused at once', async (t) 
 })
 
 t.test('a control byte, a bare CR or a bare LF is refused before the head is complete', async (t) => {
-  for (const text of ['CONNECT a\0', 'CONNECT a\n', 'CONNECT a\rb', 'CONNECT a:1 HTTP/1.1\r\nb: \x7f'])
+  for (const text of [
+    'CONNECT a\0',
+    'CONNECT a\x1f',
+    'CONNECT a\n',
+    'CONNECT a\rb',
+    'CONNECT a:1 HTTP/1.1\r\nb: \x7f',
+  ])
     t.equal(outcome([Buffer.from(text)]), 'ERR_CONNECT_HEAD_MALFORMED', JSON.stringify(text))
 })
 
