@@ -74,3 +74,12 @@ export function recordedTunnel(overrides: Partial<TunnelDeadlines> = {}): Record
     },
   }
 }
+
+export const HEAD = 'CONNECT Example.com:443 HTTP/1.1\r\nHost: a\r\n\r\n'
+export const ACCEPTED = 'HTTP/1.1 200 Connection Established\r\n\r\n'
+export const REFUSED = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno'
+
+/** All that went down to the client. */
+export function downTo(actions: readonly Recorded[]): string {
+  return actions.flatMap(([action, text]) => (action === 'writeDown' ? [text] : [])).join('')
+}
