@@ -40,7 +40,7 @@ export function startProgram(
 ): Program {
   // Through env(1), which becomes the command: tap adds variables of its own to whatever is spawned.
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
-  const child = spawn('env', ['-i', ...variables, command, ...args], {
+  const child = spawn('/usr/bin/env', ['-i', ...variables, command, ...args], {
     env,
     detached: true,
     stdio: 'pipe',

@@ -61,11 +61,8 @@ export class Sandbox {
   }
 
   /** Starts `upstreamproxy run FLAGS -- COMMAND…`, with a token file of its own. */
-  start(
-    command: readonly string[],
-    { flags = [], token = this.#token, ...options }: RunOptions = {},
-  ): Program {
-    writeFileSync(this.tokenFile, `${token}\n`)
+  start(command: readonly string[], { flags = [], token, ...options }: RunOptions = {}): Program {
+    this.issueToken(this.tokenFile, token)
     const words = ['run', '--gateway-ca', this.#organisation.gatewayCaFile, ...flags, '--', ...command]
     return this.#start(process.execPath, [RELAY_CLI, ...words], { cwd: this.home, env: this.env, ...options })
   }
@@ -73,6 +70,23 @@ export class Sandbox {
   /** The same, to its end. */
   run(command: readonly string[], options?: RunOptions): Promise<Ended> {
     return within(this.start(command, options).ended, `the end of ${command[0]}`, RUN_MS)
+  }
+
+  /** Starts a program in the sandbox without `run` around it. */
+  startDirectly([program = '', ...args]: readonly string[], options: Partial<ProgramOptions> = {}): Program {
+    return this.#start(program, args, { cwd: this.home, env: this.env, ...options })
+  }
+
+  /** Runs a program that sets the relay up itself, with a token file and told of the gateway's CA. */
+  runDirectly(command: readonly string[], options: Partial<ProgramOptions> = {}): Promise<Ended> {
+    this.issueToken()
+    const env = { ...this.env, UPSTREAMPROXY_GATEWAY_CA: this.#organisation.gatewayCaFile }
+    return within(this.startDirectly(command, { env, ...options }).ended, `the end of ${command[0]}`, RUN_MS)
+  }
+
+  /** Writes a token file, which whoever reads it removes. */
+  issueToken(file = this.tokenFile, token = this.#token): void {
+    writeFileSync(file, `${token}\n`)
   }
 
   /** The records of this session, once there are as many as expected; rejects where there are more. */

@@ -30,6 +30,7 @@ export function formsOf(secret: string): { form: string; text: string }[] {
   const forms = [
     { form: 'itself', text: secret },
     { form: 'URL-encoded', text: encodeURIComponent(secret) },
+    { form: 'url-encoded', text: encodeURIComponent(secret).replace(/%../g, (code) => code.toLowerCase()) },
     { form: 'JSON', text: JSON.stringify(secret).slice(1, -1) },
     { form: 'hex', text: Buffer.from(secret).toString('hex') },
     { form: 'HEX', text: Buffer.from(secret).toString('hex').toUpperCase() },

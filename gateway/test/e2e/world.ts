@@ -103,7 +103,7 @@ export async function startWorld(t: Test): Promise<World> {
   }
 }
 
-const GATEWAY_CLI = fileURLToPath(import.meta.resolve('../../dist/cli.js'))
+export const GATEWAY_CLI = fileURLToPath(import.meta.resolve('../../dist/cli.js'))
 const SESSIONS = 16
 
 /** Keeps the arguments and environments of a program and all below it, as they are now. */
