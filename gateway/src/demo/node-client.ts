@@ -24,7 +24,8 @@ await once(tls, 'secureConnect')
 const { issuer } = tls.getPeerCertificate()
 process.stderr.write(`*  issuer: CN=${issuer.CN}\n`)
 
-const asking = get(url, { createConnection: () => tls, agent: false })
+// No agent: with one, the connection would be the agent's own.
+const asking = get(url, { createConnection: () => tls })
 const [response] = (await once(asking, 'response')) as [IncomingMessage]
 const head = [
   `GET ${url.pathname}${url.search} HTTP/1.1`,
