@@ -50,7 +50,7 @@ A first configuration (gateway.yaml)
 
   SESSION_1_TOKEN=… ACME_API_KEY=… upstreamproxy-gateway serve --config gateway.yaml
 
-serve prints one line of JSON on standard output once it is ready: {"event":"ready","url":…,"caFingerprint":…}.
+Once it is ready, serve prints one line of JSON: {"event":"ready","url":…,"caFingerprint":…}.
 The url is what a relay takes as its base URL (CCR_UPSTREAM_PROXY_BASE_URL).
 
 Exit status: 0 done, 64 wrong usage, 69 the port is not to be had, 70 a bug, 73 the CA or the audit file

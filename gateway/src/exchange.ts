@@ -67,9 +67,9 @@ export class Exchange {
   }
 
   /** The tunnel is over, and with it all that was not complete. */
-  tunnelClosed(): void {
+  tunnelClosed(reason: ReasonCode): void {
     this.#upstream?.destroy()
-    this.#record('client-aborted')
+    this.#record(reason)
   }
 
   /** The parser gave up. Says whether it was inside this request's body, and answers for it then. */

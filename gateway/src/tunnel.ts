@@ -142,12 +142,14 @@ export class Tunnel {
   }
 
   #finish(): void {
-    for (const exchange of this.exchanges) exchange.tunnelClosed()
-    if (this.#connect === undefined && this.#reason === null) return
     const error = this.stream.errored
     // A client that closes is no failure of the tunnel; what it left behind has records of its own.
-    const reason = error instanceof TunnelError ? error.reason : error ? 'tunnel-lost' : 'client-aborted'
-    if (reason !== 'client-aborted') this.#reason ??= reason
+    const broken = error instanceof TunnelError ? error.reason : error ? 'tunnel-lost' : 'client-aborted'
+    for (const exchange of this.exchanges) {
+      exchange.tunnelClosed(broken === 'tunnel-lost' ? 'client-aborted' : broken)
+    }
+    if (this.#connect === undefined && this.#reason === null) return
+    if (broken !== 'client-aborted') this.#reason ??= broken
     this.#core.audit.write({
       event: 'connect',
       session: this.session.id,
