@@ -4,11 +4,12 @@
  *
  * Rule 1: nothing else in this package prints, exits, or looks at argv.
  * Rule 2: there is one way out, at the end of this file.
- * Rule 3: standard streams are written with write(2), not through `process.stdout` and `process.stderr`: opening
- *         those makes a pipe non-blocking for everyone who shares it, and the command that `run` starts shares it.
+ * Rule 3: standard streams are written with write(2), never opened as streams of Node's: that makes a pipe
+ *         non-blocking for everyone who shares it, and then their writes fail (EAGAIN) when its reader is slow.
  */
 import { writeSync } from 'node:fs'
 import { constants } from 'node:os'
+import { Writable } from 'node:stream'
 import { isatty } from 'node:tty'
 import { commandIn, type Invocation, parseArguments } from './cli/arguments.js'
 import { helpText, usageText } from './cli/help.js'
@@ -22,6 +23,18 @@ const io: Io = {
   out: (text) => write(1, text),
   err: (text) => write(2, text),
 }
+
+// Rule 3, where it is not ours to keep: Node opens `process.stderr` by itself when the first socket closes.
+Object.defineProperty(process, 'stderr', {
+  configurable: true,
+  enumerable: true,
+  value: new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      io.err(chunk.toString())
+      done()
+    },
+  }),
+})
 
 async function main(words: readonly string[]): Promise<Ending> {
   try {

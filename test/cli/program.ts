@@ -11,6 +11,7 @@ import type { Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { encodeChunk, WIRE_PATHS } from '#src/wire/index.js'
 import { makeCa } from '../support/certificates.js'
+import { within } from '../support/deadline.js'
 
 export const CLI = fileURLToPath(import.meta.resolve('#src/cli.js'))
 
@@ -109,9 +110,6 @@ export interface Ended {
 export interface Program {
   readonly process: ChildProcess
   readonly pid: number
-  /** what it has written so far */
-  readonly out: () => string
-  readonly err: () => string
   /** resolves when its standard output holds a match; rejects when it has ended without one */
   shows(pattern: RegExp): Promise<RegExpMatchArray>
   readonly ended: Promise<Ended>
@@ -157,17 +155,15 @@ export function startProcess(t: Test, command: string, args: readonly string[], 
     err += bytes
   })
   child.stdin.on('error', () => undefined)
-  const ended = new Promise<Ended>((resolve) => {
+  const exited = new Promise<Ended>((resolve) => {
+    child.once('close', (status, signal) => resolve({ status, signal, out, err }))
+    // Grandchildren may hold the pipes open for longer: then this has to do.
     child.once('exit', (status, signal) => {
-      // Grandchildren may hold our pipes: what has arrived when the program ends is what counts, after one turn.
-      setTimeout(() => {
-        resolve({ status, signal, out, err })
-        changed()
-      }, 20)
+      setTimeout(() => resolve({ status, signal, out, err }), FLUSH_MS)
     })
   })
   let over = false
-  void ended.then(() => {
+  void exited.then(() => {
     over = true
     changed()
   })
@@ -183,5 +179,16 @@ export function startProcess(t: Test, command: string, args: readonly string[], 
       watchers.add(watch)
       watch()
     })
-  return { process: child, pid, out: () => out, err: () => err, shows, ended }
+  const ended = within(exited, `the end of ${command} ${args.join(' ')}`, END_MS)
+  // A test that has failed already waits for it no more.
+  ended.catch(() => undefined)
+  return {
+    process: child,
+    pid,
+    shows: (pattern) => within(shows(pattern), `${pattern} on standard output`),
+    ended,
+  }
 }
+
+const END_MS = 30_000
+const FLUSH_MS = 500

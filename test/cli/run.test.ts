@@ -232,25 +232,6 @@ t.test('a closed standard error stops neither us nor the command', async (t) => 
   t.same([broken.status, broken.out], [0, 'ran\n'])
 })
 
-t.test(
-  'logging does not make the standard error that the command shares non-blocking',
-  NEEDS_PROC,
-  async (t) => {
-    const env = await enabledEnvironment(t)
-    const script = 'read line; grep flags /proc/self/fdinfo/2'
-    const program = start(
-      t,
-      ['run', '--log-level', 'debug', '--', 'sh', '-c', `echo $HTTPS_PROXY; ${script}`],
-      env,
-    )
-    const client = await openTunnel(t, (await program.shows(/http:.*:(\d+)\n/))[1])
-    client.destroy()
-    program.process.stdin?.end('\n')
-    const [, flags = ''] = await program.shows(/flags:\s*(\d+)/)
-    t.equal(Number.parseInt(flags, 8) & 0o4000, 0, 'no O_NONBLOCK')
-  },
-)
-
 function without(env: Record<string, string>, name: string): Record<string, string> {
   return Object.fromEntries(Object.entries(env).filter(([each]) => each !== name))
 }
