@@ -34,7 +34,9 @@ function isOurs(port: number, path: string): Promise<boolean> {
       response.setEncoding('latin1')
       response.on('data', (text: string) => {
         body += text
-        if (body.length > MAX_CHARACTERS) request.destroy()
+        if (body.length <= MAX_CHARACTERS) return
+        no()
+        request.destroy()
       })
       response.on('end', () => resolve(response.statusCode === 200 && isStatusOf(body)))
       response.on('error', no)
