@@ -15,6 +15,7 @@ import type { Token } from '../token.js'
 import type { ConnectRequest, OriginRequest } from '../wire/request-head.js'
 import { Tunnel, type TunnelActions } from '../wire/tunnel.js'
 import { errorAnswer } from './answers.js'
+import { tellFinFromReset } from './fin-or-reset.js'
 import type { GatewayDialer } from './gateway-dialer.js'
 import { type GatewayEvents, GatewaySocket } from './gateway-socket.js'
 import type { Counters } from './status.js'
@@ -53,7 +54,7 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
     this.#tunnel = new Tunnel(this, context.limits, performance.now())
     client.unref()
     client.on('data', (bytes: Buffer) => this.#clientBytes(bytes))
-    client.on('end', () => this.#tunnel.clientEnd())
+    client.on('end', () => tellFinFromReset(client, NOTHING, (isFin) => isFin && this.#tunnel.clientEnd()))
     client.on('drain', () => this.#clientDrained())
     // The reset itself is seen in 'close'; without a listener it would be thrown.
     client.on('error', (error) => context.log.debug('client-error', { message: error.message }))
@@ -242,13 +243,15 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
     client.write(NOTHING, reset)
   }
 
-  // A peer that neither reads nor closes must not hold a socket for ever.
+  // A peer that neither reads nor closes must not hold a socket for ever. Where all has gone to the kernel a plain
+  // close leaves the delivery to it, after the FIN; a reset would throw away what the client has yet to read.
   #expireLinger(now: number): void {
     const queued = this.#client.writableLength
     if (queued !== this.#lastQueued) this.#stuckSince = now
     this.#lastQueued = queued
     const { closeTimeoutMs, pongTimeoutMs } = this.#context.limits
-    if (now - this.#stuckSince > (queued === 0 ? closeTimeoutMs : pongTimeoutMs)) this.destroy()
+    if (queued === 0 && now - this.#stuckSince > closeTimeoutMs) this.#client.destroy()
+    else if (now - this.#stuckSince > pongTimeoutMs) this.destroy()
   }
 }
 

@@ -8,11 +8,13 @@
 import { randomFillSync } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import WebSocket from 'ws'
 import { asProxyError, ProxyError } from '../errors.js'
 import { decodeChunk, MAX_CHUNK_BYTES } from '../wire/chunk.js'
 import { encodeChunkFrame } from '../wire/client-frame.js'
 import { FrameBoundary } from '../wire/frame-boundary.js'
+import { tellFinFromReset } from './fin-or-reset.js'
 import type { GatewayDialer } from './gateway-dialer.js'
 import { type DialProgress, upgradeFailure } from './upgrade-failure.js'
 
@@ -143,10 +145,19 @@ export class GatewaySocket {
       this.#boundary.push(bytes)
       if (this.#webSocket.readyState === WebSocket.CLOSING) this.#awaitTcpEnd()
     })
-    this.#socket.on('end', () => {
-      this.#finBetweenMessages = this.#boundary.betweenMessages
-    })
+    // Before the library's own, which ends the writing side.
+    this.#socket.prependListener('end', () => this.#judgeFin())
     this.#events.open()
+  }
+
+  #judgeFin(): void {
+    if (!this.#boundary.betweenMessages) return
+    // TLS swallows a write of nothing; a keepalive is what may always be sent, but after a Close.
+    const isTls = this.#socket instanceof TLSSocket
+    const probe = isTls && this.#writable ? encodeChunkFrame(EMPTY, maskingKey()) : EMPTY
+    tellFinFromReset(this.#socket, probe, (isFin) => {
+      this.#finBetweenMessages = isFin
+    })
   }
 
   #message(data: Buffer, isBinary: boolean): void {
