@@ -190,8 +190,9 @@ function environmentOf(
 }
 
 function logFor(given: GivenOptions, parent: Environment): Log {
-  const sink = given.log
   const options = parseLogOptions(given, parent)
+  // A caller in JavaScript may give anything; parseOptions says so, once there is a log to say it to.
+  const sink = given?.log
   if (typeof sink !== 'function') return createLog(options)
   return createLog({
     ...options,

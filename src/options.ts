@@ -79,6 +79,7 @@ export interface Options {
  * @throws ProxyError ERR_OPTION, ERR_OPTION_UNKNOWN
  */
 export function parseOptions(given: GivenOptions, env: NodeJS.ProcessEnv): Options {
+  if (typeof given !== 'object' || given === null) throw expected('options', 'an object', given)
   const names: readonly string[] = [...OPTION_TABLE.map(({ name }) => name), 'log']
   for (const name of Object.keys(given)) if (!names.includes(name)) throw nearest('option', name, names)
   if (given.log !== undefined && typeof given.log !== 'function')
@@ -149,7 +150,8 @@ export function sessionIdOf({ sessionId }: Options): string {
 }
 
 function settingOf(name: OptionName, given: GivenOptions, env: NodeJS.ProcessEnv): Setting | undefined {
-  if (given[name] !== undefined) return { value: given[name], label: name }
+  const value: unknown = given?.[name]
+  if (value !== undefined) return { value, label: name }
   const entry = OPTION_TABLE.find((each) => each.name === name)!
   const label = [entry.env, ...(entry.fallbackEnv ?? [])].find((variable) => env[variable])
   return label === undefined ? undefined : { value: env[label], label }

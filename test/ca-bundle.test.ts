@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import {
@@ -243,6 +244,30 @@ t.test('trust in the gateway', async (t) => {
         ? found.certificates.length === rootCertificates.length
         : existsSync(found.source),
     )
+  })
+
+  const hide =
+    'for d in /etc/ssl /etc/pki /usr/local/share/certs; do [ ! -d $d ] || mount -t tmpfs none $d; done'
+  const canHide = spawnSync('unshare', ['-rm', 'sh', '-c', hide]).status === 0
+  const SLIM = canHide ? {} : { skip: 'needs a mount namespace of its own' }
+  t.test('come from Node, where the image ships none', SLIM, async (t) => {
+    const program = `
+      import { systemRoots } from ${JSON.stringify(new URL('../dist/trust.js', import.meta.url).href)}
+      const { source, certificates } = await systemRoots()
+      process.stdout.write(source + ' ' + certificates.length)`
+    const words = [
+      '-rm',
+      'sh',
+      '-c',
+      `${hide}; exec "$@"`,
+      'sh',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      program,
+    ]
+    const { stdout } = spawnSync('unshare', words, { encoding: 'utf8', env: { PATH: process.env['PATH'] } })
+    t.equal(stdout, `node ${rootCertificates.length}`)
   })
 
   t.test('a file that was given and cannot be used is an error', async (t) => {

@@ -219,18 +219,17 @@ t.test('invariant 1: nothing that goes wrong in init reaches the host program', 
   await breaking('step 5: a port that is taken', 'ERR_LISTEN', async (_sandbox, t) => ({
     port: await takePort(t),
   }))
-  let port = 0
+  const taker = createServer()
+  const port = await freePort()
   await breaking(
     'between steps 4 and 5: the port is taken while the CA comes',
     'ERR_LISTEN',
-    async () => {
-      port = await freePort()
+    (_sandbox, t) => {
+      t.teardown(() => taker.close())
       return { port }
     },
     (_request, response) => {
-      const server = createServer().listen(port, '127.0.0.1', () => response.end(GATEWAY_CA.certPem))
-      response.on('close', () => setTimeout(() => server.close(), 500).unref())
-      server.unref()
+      taker.unref().listen(port, '127.0.0.1', () => response.end(GATEWAY_CA.certPem))
     },
   )
 })
@@ -286,11 +285,14 @@ t.test('a log that throws, and arguments that are none, break nothing', async (t
   t.match(result, { enabled: true })
   if (result.enabled) await result.close()
   const written = t.capture(process.stderr, 'write')
-  t.match(await initUpstreamProxy(null as unknown as GivenOptions), {
-    enabled: false,
-    reason: 'ERR_INTERNAL',
-  })
+  const text = 'port=1' as unknown as GivenOptions
+  t.match(await initUpstreamProxy(text), { enabled: false, reason: 'ERR_OPTION' })
   t.equal(written().length, 1, 'one line on standard error')
+  setEnvironment({})
+  t.teardown(() => setEnvironment(ENABLED))
+  for (const given of [null as unknown as GivenOptions, text])
+    t.match(await initUpstreamProxy(given), { reason: 'not-enabled' })
+  t.equal(written().length, 0)
 })
 
 t.test('invariant 2: the token file is unlinked only after the relay listens', async (t) => {
