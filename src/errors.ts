@@ -38,13 +38,17 @@ export const ERROR_CODES = {
   ERR_GATEWAY_TIMEOUT: entry('the gateway did not answer in time', 504, 'connection_timeout'),
   ERR_GATEWAY_REFUSED: entry('the gateway answered the CONNECT with something other than 2xx'),
   ERR_GATEWAY_PROTOCOL: entry('the gateway broke the protocol', 502, 'http_protocol_error'),
-  ERR_GATEWAY_CLOSED: entry('the gateway closed the WebSocket with an error code'),
-  ERR_GATEWAY_LOST: entry('the connection to the gateway was lost'),
-  ERR_GATEWAY_DEAD: entry('the gateway stopped answering pings'),
+  ERR_GATEWAY_CLOSED: entry(
+    'the gateway closed the WebSocket with an error code',
+    502,
+    'connection_terminated',
+  ),
+  ERR_GATEWAY_LOST: entry('the connection to the gateway was lost', 502, 'connection_terminated'),
+  ERR_GATEWAY_DEAD: entry('the gateway stopped answering pings', 502, 'connection_timeout'),
 
   // Chunks (both sides).
-  ERR_CHUNK_MALFORMED: entry('a message is not a valid chunk'),
-  ERR_CHUNK_TOO_LARGE: entry('a chunk is over its limit'),
+  ERR_CHUNK_MALFORMED: entry('a message is not a valid chunk', 502, 'http_protocol_error'),
+  ERR_CHUNK_TOO_LARGE: entry('a chunk is over its limit', 502, 'http_protocol_error'),
 
   // Start-up, in the order of the six steps.
   ERR_OPTION: entry('an option has a value that cannot be used'),

@@ -26,7 +26,9 @@ export class ChunkDecoder {
   #partial: Buffer = EMPTY
   #bodyLeft = 0
   #body: 'skip' | 'hold' | 'stream' = 'skip'
-  #held: Buffer[] = []
+  // Grows with what has come, not with what was announced.
+  #held: Buffer = EMPTY
+  #heldBytes = 0
 
   constructor({ messageBytes, maxBytes = DEFAULT_MAX_MESSAGE_BYTES }: ChunkDecoderOptions = {}) {
     this.#messageBytes = messageBytes
@@ -45,7 +47,7 @@ export class ChunkDecoder {
         this.#consumed += piece.length
         this.#bodyLeft -= piece.length
         if (this.#body === 'stream') certain.push(piece)
-        else if (this.#body === 'hold') this.#held.push(Buffer.from(piece))
+        else if (this.#body === 'hold') this.#hold(piece)
         continue
       }
       at = this.#readField(pushed, at)
@@ -57,7 +59,18 @@ export class ChunkDecoder {
   end(): Buffer[] {
     const cutShort = this.#messageBytes !== undefined && this.#consumed !== this.#messageBytes
     if (this.#bodyLeft > 0 || this.#partial.length > 0 || this.#reader.inGroup || cutShort) throw truncated()
-    return this.#held
+    return this.#heldBytes === 0 ? [] : [this.#held.subarray(0, this.#heldBytes)]
+  }
+
+  #hold(piece: Buffer): void {
+    const needed = this.#heldBytes + piece.length
+    if (needed > this.#held.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#held.length))
+      this.#held.copy(grown, 0, 0, this.#heldBytes)
+      this.#held = grown
+    }
+    piece.copy(this.#held, this.#heldBytes)
+    this.#heldBytes = needed
   }
 
   // Reads a field's tag and length from what was kept and what came; returns where its body starts in `pushed`.
@@ -79,7 +92,7 @@ export class ChunkDecoder {
     const fieldEnd = this.#consumed + field.bodyBytes
     if (this.#messageBytes !== undefined && fieldEnd > this.#messageBytes) throw truncated()
     if (field.isData) {
-      this.#held = []
+      this.#heldBytes = 0
       this.#body = fieldEnd === this.#messageBytes ? 'stream' : 'hold'
     } else {
       this.#body = 'skip'

@@ -70,7 +70,8 @@ export class RequestHeadParser {
     const all = this.#held.length === 0 ? pushed : Buffer.concat([this.#held, pushed])
     const end = this.#scan(all)
     if (end < 0) {
-      this.#held = all
+      // A copy: the caller may read into the same memory again.
+      this.#held = all === pushed ? Buffer.from(pushed) : all
       return undefined
     }
     this.#held = EMPTY
