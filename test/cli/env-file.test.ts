@@ -60,7 +60,7 @@ t.test(
       t.throws(
         () => envFile(path).write({ A: 'fine', B: value }),
         { code: 'ERR_ENV_FILE', hint: /choose a path/ },
-        JSON.stringify(value),
+        encodeURIComponent(value),
       )
     }
     t.throws(() => envFileText({ 'A B': 'x' }), { code: 'ERR_ENV_FILE' })
