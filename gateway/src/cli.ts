@@ -3,26 +3,18 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
-import { didYouMean, problemText } from './config-problems.js'
-import {
-  CaError,
-  type Config,
-  ConfigError,
-  createLog,
-  loadConfig,
-  StartError,
-  startGateway,
-  VERSION,
-} from './index.js'
-import type { LogFormat } from './log.js'
+import { didYouMean } from './did-you-mean.js'
+import type { Config } from './index.js'
+import { createLog, type LogFormat } from './log.js'
+import { VERSION } from './version.js'
 
 /** Exit statuses, as sysexits(3) numbers them. */
 const EXIT = { ok: 0, usage: 64, unavailable: 69, internal: 70, cannotCreate: 73, config: 78 } as const
 
 const HELP = `upstreamproxy-gateway ${VERSION}: the organisation's side of upstreamproxy
 
-It takes tunnels from relays, opens the TLS inside them, applies the organisation's rules, adds headers
-that the sandbox never holds, forwards to the real origin, and writes an audit record of every request.
+It takes tunnels from relays, opens the TLS inside them, applies the organisation's rules, adds
+headers that the sandbox never holds, forwards to the real origin, and records every request.
 
   upstreamproxy-gateway serve --config FILE    run until SIGTERM or SIGINT, then drain
   upstreamproxy-gateway check --config FILE    say what is wrong with a configuration, and exit
@@ -53,8 +45,8 @@ A first configuration (gateway.yaml)
 Once it is ready, serve prints one line of JSON: {"event":"ready","url":…,"caFingerprint":…}.
 The url is what a relay takes as its base URL (CCR_UPSTREAM_PROXY_BASE_URL).
 
-Exit status: 0 done, 64 wrong usage, 69 the port is not to be had, 70 a bug, 73 the CA or the audit file
-cannot be opened, 78 the configuration is wrong.
+Exit status: 0 done, 64 wrong usage, 69 the port is not to be had, 70 a bug, 73 the CA or the
+audit file cannot be opened, 78 the configuration is wrong.
 `
 
 class UsageError extends Error {}
@@ -86,7 +78,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function check(file: string): number {
+async function check(file: string): Promise<number> {
+  const { loadConfig, problemText } = await library()
   const config = loadConfig(file, process.env)
   const lines = config.warnings.map((problem) => `warning: ${problemText(problem)}`)
   const obstacle = auditObstacle(config)
@@ -115,6 +108,7 @@ function auditObstacle({ audit: { file } }: Config): string | undefined {
 }
 
 async function serve(file: string, logFormat: LogFormat): Promise<number> {
+  const { loadConfig, startGateway } = await library()
   const log = createLog({ format: logFormat })
   const config = loadConfig(file, process.env)
   const stopped = firstSignal()
@@ -188,20 +182,26 @@ function isCommand(word: string): word is (typeof COMMANDS)[number] {
   return (COMMANDS as readonly string[]).includes(word)
 }
 
-function explain(error: unknown): number {
-  const [status, text] = explanation(error)
+async function explain(error: unknown): Promise<number> {
+  const [status, text] =
+    error instanceof UsageError ? [EXIT.usage, `${error.message} (see --help)`] : await explanation(error)
   process.stderr.write(`upstreamproxy-gateway: ${text}\n`)
   return status
 }
 
-function explanation(error: unknown): [status: number, text: string] {
-  if (error instanceof UsageError) return [EXIT.usage, `${error.message} (see --help)`]
+async function explanation(error: unknown): Promise<[status: number, text: string]> {
+  const { CaError, ConfigError, StartError } = await library()
   if (error instanceof ConfigError) return [EXIT.config, `the configuration is wrong\n${error.message}`]
   if (error instanceof CaError) return [EXIT.cannotCreate, error.message]
   if (error instanceof StartError) {
     return [error.part === 'listen' ? EXIT.unavailable : EXIT.cannotCreate, error.message]
   }
   return [EXIT.internal, error instanceof Error ? (error.stack ?? error.message) : String(error)]
+}
+
+// Loaded only where it is used: --help and a typo answer at once.
+function library(): Promise<typeof import('./index.js')> {
+  return import('./index.js')
 }
 
 const COMMANDS = ['serve', 'check', 'demo'] as const

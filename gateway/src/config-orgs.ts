@@ -1,9 +1,10 @@
 /** Organisations of the configuration: their rules, and the headers with their secrets in. */
 import { METHODS } from 'node:http'
-import { type ConfigPath, didYouMean } from './config-problems.js'
+import type { ConfigPath } from './config-problems.js'
 import type { RawOrg, RawRule } from './config-schema.js'
 import type { ConfigSources } from './config-sources.js'
 import { headerName, headerValue, hostPattern, UnknownSecret, ValueError } from './config-values.js'
+import { didYouMean } from './did-you-mean.js'
 import { PathPattern } from './path-pattern.js'
 import type { InjectedHeader, Org, Rule } from './policy.js'
 import type { Secret } from './secret.js'

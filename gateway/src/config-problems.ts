@@ -1,5 +1,4 @@
 /** What is wrong with a configuration, and where: every problem has its line and column. */
-import { distance } from 'fastest-levenshtein'
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml'
 
 export interface Problem {
@@ -89,14 +88,6 @@ export class YamlSource {
     const { line, col } = this.#lines.linePos(offset)
     return { file: this.#file, line: Math.max(line, 1), column: Math.max(col, 1), message, hint }
   }
-}
-
-/** `did you mean X?` where one of the known words is near enough to be what was meant. */
-export function didYouMean(word: string, known: readonly string[]): string | undefined {
-  const far = (candidate: string) => distance(word.toLowerCase(), candidate.toLowerCase())
-  const nearest = [...known].sort((a, b) => far(a) - far(b))[0]
-  if (nearest === undefined || far(nearest) > Math.max(2, Math.floor(word.length / 3))) return undefined
-  return `did you mean ${nearest}?`
 }
 
 const YAML_ERRORS = new Map<string, string>([

@@ -10,7 +10,7 @@ import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import type { AddressRange } from './addresses.js'
 import { readOrg } from './config-orgs.js'
-import { ConfigError, type ConfigPath, didYouMean, type Problem, YamlSource } from './config-problems.js'
+import { ConfigError, type ConfigPath, type Problem, YamlSource } from './config-problems.js'
 import { ConfigSchema, knownKeys, type RawConfig } from './config-schema.js'
 import { ConfigSources, type ConfigSurroundings, type PemPair } from './config-sources.js'
 import {
@@ -21,6 +21,7 @@ import {
   type ListenAddress,
   listenAddress,
 } from './config-values.js'
+import { didYouMean } from './did-you-mean.js'
 import { DEFAULT_LIMITS, type Limits } from './limits.js'
 import { errorText } from './log.js'
 import type { Org } from './policy.js'

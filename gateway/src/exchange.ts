@@ -1,27 +1,22 @@
 /**
- * One request inside a tunnel and its response: checked, decided on, forwarded, recorded.
+ * One request inside a tunnel: checked, decided on, forwarded or refused, recorded.
  *
  * Rule 1: every request has exactly one record, written when its exchange is over, however that came about.
- * Rule 2: bodies stream both ways, each side waiting for the other; nothing is gathered.
- * Rule 3: a response that breaks off upstream is broken for the client: the tunnel fails. It never ends short and clean.
+ * Rule 2: policy and audit are asked on every request, not once a tunnel.
+ * Rule 3: a response that breaks off upstream breaks the client's: the tunnel fails. It never ends short and clean.
  * Rule 4: whoever goes away takes the exchange along: a client that is gone aborts the request to the origin.
- * Rule 5: a request is repeated only where nothing of it can have been acted upon twice: no body, a safe method, on a
- *         kept connection that was found dead (RFC 9110 §9.2.2).
  */
-import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { refusal } from './answers.js'
 import { recordedPath } from './audit.js'
 import type { Core } from './core.js'
-import { headersForClient, headersForOrigin, trailerPairs } from './headers.js'
+import { Forward } from './forward.js'
 import { errorText } from './log.js'
-import { OriginError } from './origins.js'
-import { type Allowed, decideRequest } from './policy.js'
+import { decideRequest, type InjectedHeader } from './policy.js'
 import { type ReasonCode, reasonOf } from './reasons.js'
-import { type CheckedRequest, checkRequest, hostHeader } from './request-check.js'
+import { checkRequest } from './request-check.js'
 import type { Tunnel } from './tunnel.js'
-
-type Admitted = Extract<CheckedRequest, { ok: true }>
 
 /** Takes a request of Node's server; `run` does the rest. */
 export class Exchange {
@@ -31,17 +26,15 @@ export class Exchange {
   readonly #response: ServerResponse
   readonly #id: string
   readonly #startedAt = performance.now()
-  #upstream: ClientRequest | undefined
-  #set: Allowed['set'] = []
-  #injected: readonly string[] = []
+  #forward: Forward | undefined
   #rule: string | null = null
+  #injected: readonly string[] = []
   #decision: 'allow' | 'deny' = 'deny'
   #reason: ReasonCode | null = null
   #detail: string | null = null
   #status: number | null = null
   #waitMs: number | null = null
-  #bytesUp = 0
-  #bytesDown = 0
+  #answerBytes = 0
   #recorded = false
 
   constructor(core: Core, tunnel: Tunnel, request: IncomingMessage, response: ServerResponse) {
@@ -68,22 +61,16 @@ export class Exchange {
 
   /** The tunnel is over, and with it all that was not complete. */
   tunnelClosed(reason: ReasonCode): void {
-    this.#upstream?.destroy()
+    this.#forward?.abort()
     this.#record(reason)
   }
 
   /** The parser gave up. Says whether it was inside this request's body, and answers for it then. */
   bodyBroke(reason: ReasonCode, detail: string): boolean {
     if (this.#request.complete) return false
-    this.#upstream?.destroy()
-    if (this.#response.writableEnded) return true
-    if (!this.#response.headersSent) {
-      this.#refuse(reason, detail)
-      return true
-    }
-    this.#detail = detail
-    this.#record(reason)
-    this.#tunnel.fail(reason)
+    this.#forward?.abort()
+    // Refused already, for another reason.
+    if (this.#reason === null) this.#failed(reason, detail)
     return true
   }
 
@@ -100,135 +87,71 @@ export class Exchange {
     if (decision.decision === 'deny') return this.#refuse(decision.reason, decision.detail)
     if (!this.#core.audit.admits()) return this.#refuse('audit-unavailable')
     this.#decision = 'allow'
-    this.#set = decision.set
-    this.#forward(checked)
+    this.#forward = new Forward({
+      origins: this.#core.origins,
+      session: session.id,
+      destination,
+      request: this.#request,
+      response: this.#response,
+      checked,
+      set: decision.set,
+      events: {
+        connected: () => this.#connected(decision.set),
+        responded: (status) => this.#responded(status),
+        failed: (reason, detail) => this.#failed(reason, detail),
+      },
+    })
+    this.#forward.start()
   }
 
-  #forward(checked: Admitted, fresh = false): void {
-    const request = this.#request
-    const set = this.#set
-    const { destination, session } = this.#tunnel
-    const method = request.method!
-    const upstream = this.#core.origins.request(session.id, destination, {
-      method,
-      target: checked.target,
-      headers: [
-        ...headersForOrigin(request.rawHeaders, {
-          authority: hostHeader(destination),
-          chunked: checked.body === 'chunked',
-          set,
-        }),
-        // RFC 9110 §8.6: a method that expects a body says that there is none.
-        ...(checked.body === 'none' && WITH_BODY.has(method) ? ['Content-Length', '0'] : []),
-      ],
-      fresh,
-    })
-    this.#upstream = upstream
-    // Handed over verified (origins.ts): from here on the origin has the headers.
-    upstream.on('socket', () => {
-      this.#injected = set.map(({ name }) => name)
-    })
-    upstream.on('response', (response) => this.#relayResponse(response))
-    upstream.on('upgrade', (_, socket) => {
-      socket.destroy()
-      this.#upstreamFailed(new OriginError('upstream-malformed', 'a 101 that was not asked for'))
-    })
-    // Whatever else may end it without a response.
-    upstream.on('close', () => {
-      if (this.#upstream === upstream && this.#waitMs === null)
-        this.#upstreamFailed(new OriginError('upstream-closed'))
-    })
-    upstream.on('timeout', () => upstream.destroy(new OriginError('upstream-timeout')))
-    upstream.on('error', (error) => {
-      const repeatable = checked.body === 'none' && SAFE.has(method) && !fresh
-      const dead = upstream.reusedSocket && DEAD_CONNECTION.has(errorText(error))
-      if (repeatable && dead && this.#waitMs === null && !this.#recorded) this.#forward(checked, true)
-      else this.#upstreamFailed(error)
-    })
-    if (checked.expectContinue) {
-      upstream.on('continue', () => this.#response.writeContinue())
-      upstream.flushHeaders()
-    }
-    if (checked.body === 'none') {
-      // Read to its end all the same: the server is to see that the message is over.
-      request.resume()
-      upstream.end()
-    } else {
-      this.#relayBody(upstream)
-    }
+  #connected(set: readonly InjectedHeader[]): void {
+    this.#injected = set.map(({ name }) => name)
   }
 
-  #relayBody(upstream: ClientRequest): void {
-    const request = this.#request
-    request.on('data', (bytes: Buffer) => {
-      this.#bytesUp += bytes.length
-    })
-    request.pipe(upstream, { end: false })
-    request.once('end', () => {
-      const trailers = trailerPairs(request.rawTrailers, this.#set)
-      if (trailers.length > 0) upstream.addTrailers(trailers)
-      upstream.end()
-    })
-  }
-
-  #relayResponse(upstream: IncomingMessage): void {
-    const response = this.#response
+  #responded(status: number): void {
+    this.#status = status
     this.#waitMs = Math.round(performance.now() - this.#startedAt)
-    this.#status = upstream.statusCode!
-    if (this.#core.draining) response.shouldKeepAlive = false
-    try {
-      response.writeHead(upstream.statusCode!, upstream.statusMessage, headersForClient(upstream.rawHeaders))
-    } catch (error) {
-      this.#upstream?.destroy(new OriginError('upstream-malformed', errorText(error)))
-      return
-    }
-    // A stream of events may begin with silence.
-    response.flushHeaders()
-    upstream.on('data', (bytes: Buffer) => {
-      this.#bytesDown += bytes.length
-    })
-    upstream.pipe(response, { end: false })
-    upstream.once('end', () => {
-      if (!upstream.complete) return
-      const trailers = trailerPairs(upstream.rawTrailers, [])
-      if (trailers.length > 0) response.addTrailers(trailers)
-      response.end()
-    })
-    upstream.once('error', (error) => this.#upstreamFailed(error))
-    upstream.once('close', () => {
-      if (!upstream.complete) this.#upstreamFailed(new OriginError('upstream-aborted'))
-    })
   }
 
-  #upstreamFailed(error: Error): void {
-    if (this.#recorded || this.#response.writableEnded) return
-    const reason = error instanceof OriginError ? error.reason : reasonAfterConnect(error)
-    const detail = error instanceof OriginError ? error.detail : errorText(error)
+  #failed(reason: ReasonCode, detail: string | undefined): void {
     if (!this.#response.headersSent) {
-      this.#status = null
       this.#refuse(reason, detail)
       return
     }
     this.#detail = detail ?? null
-    this.#record('upstream-aborted')
-    this.#tunnel.fail('upstream-aborted')
+    const broken = reason.startsWith('upstream-') ? 'upstream-aborted' : reason
+    this.#record(broken)
+    this.#tunnel.fail(broken)
   }
 
   #refuse(code: ReasonCode, detail?: string): void {
+    const request = this.#request
     const response = this.#response
     this.#reason = code
     this.#detail = detail ?? null
     this.#status = reasonOf(code).status ?? 500
     const answer = refusal(code, { detail, recordId: this.#id })
+    const unread = hasBody(request) && !request.complete
     // What is left of a body would have to be read to its end before the next request.
-    const { headers } = this.#request
-    const hasBody = headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
-    if (hasBody || this.#core.draining) response.shouldKeepAlive = false
-    this.#request.unpipe()
-    this.#request.resume()
+    if (unread || this.#core.draining) response.shouldKeepAlive = false
+    request.resume()
     response.writeHead(answer.status, answer.statusText, [...answer.headers])
-    response.end(this.#request.method === 'HEAD' ? undefined : answer.body)
-    if (this.#request.method !== 'HEAD') this.#bytesDown += answer.body.length
+    if (request.method === 'HEAD') return void response.end()
+    this.#answerBytes = answer.body.length
+    response.write(answer.body)
+    if (unread && request.headers.expect === undefined) this.#endAfterBody()
+    else response.end()
+  }
+
+  // The answer is out, all of it. A client that is still sending would see its connection break, perhaps before it has
+  // read the answer: it may finish, or take its time to notice (RFC 9112 §9.6).
+  #endAfterBody(): void {
+    const end = () => {
+      clearTimeout(deadline)
+      this.#response.end()
+    }
+    const deadline = setTimeout(end, this.#core.limits.lingerMs)
+    this.#request.once('close', end)
   }
 
   #answered(): void {
@@ -252,8 +175,7 @@ export class Exchange {
       connection: id,
       request: this.#id,
       method: this.#request.method ?? null,
-      host: destination.host,
-      port: destination.port,
+      ...destination,
       path: recordedPath(this.#request.url ?? ''),
       rule: this.#rule,
       injected: this.#injected,
@@ -261,8 +183,8 @@ export class Exchange {
       reason: this.#reason ?? reason,
       detail: this.#detail,
       status: this.#status,
-      bytesUp: this.#bytesUp,
-      bytesDown: this.#bytesDown,
+      bytesUp: this.#forward?.bytesUp ?? 0,
+      bytesDown: (this.#forward?.bytesDown ?? 0) + this.#answerBytes,
       waitMs: this.#waitMs,
       durationMs: Math.round(performance.now() - this.#startedAt),
     })
@@ -301,10 +223,6 @@ export function recordRefused(
   return request
 }
 
-function reasonAfterConnect(error: Error): ReasonCode {
-  return errorText(error).startsWith('HPE_') ? 'upstream-malformed' : 'upstream-closed'
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
-
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
-const WITH_BODY = new Set(['POST', 'PUT', 'PATCH'])
-const DEAD_CONNECTION = new Set(['ECONNRESET', 'EPIPE'])

@@ -13,7 +13,7 @@ import { VERSION } from './version.js'
 
 export { CaError } from './ca.js'
 export { type Config, type ConfigSurroundings, loadConfig, parseConfig } from './config.js'
-export { ConfigError, type Problem } from './config-problems.js'
+export { ConfigError, type Problem, problemText } from './config-problems.js'
 export { createLog, type Log, SILENT } from './log.js'
 export { REASONS, type ReasonCode } from './reasons.js'
 export { VERSION } from './version.js'

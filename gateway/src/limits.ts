@@ -23,6 +23,7 @@ export const LIMITS = {
   upstreamKeepAliveMs: entry(30_000, 'an idle keep-alive connection to an origin is kept, in ms'),
   keepaliveMs: entry(30_000, 'between keepalive chunks, in ms; intermediaries cut at 50 000'),
   closeMs: entry(5_000, 'for a relay to answer the Close frame of a tunnel that broke, in ms'),
+  lingerMs: entry(2_000, 'for a client to notice a refusal while it sends a body, in ms'),
   finishMs: entry(600_000, 'for a relay to take the rest of a tunnel that ended well, in ms'),
   drainMs: entry(30_000, 'for requests under way to finish at a SIGTERM, in ms'),
   downHighBytes: entry(256 * 1024, 'stop writing to a relay above this many bytes queued'),

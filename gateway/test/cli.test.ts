@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { VERSION } from '#src/index.js'
-import { exchange, secure, send, tunnelOf } from './support/client.js'
+import { exchange, readAll, secure, send, tunnelOf } from './support/client.js'
 import { configText, ENV, eventually, type TestGatewayOptions, temporaryFolder } from './support/gateway.js'
 import { testOrigin } from './support/origin.js'
 import { makePki } from './support/pki.js'
@@ -158,7 +158,8 @@ t.test('a request under way may finish while the gateway drains; nothing new beg
   })
   const { child, ready, ca, exited } = await serving(t)
   const socket = await secure(ready.url, origin.authority, { ca })
-  const answer = exchange(socket, { headers: { Host: origin.authority } })
+  const request = `GET / HTTP/1.1\r\nHost: ${origin.authority}\r\n\r\n`
+  socket.write(request)
   await eventually(() => origin.requests.length === 1)
   child.kill('SIGINT')
   await eventually(() =>
@@ -167,8 +168,15 @@ t.test('a request under way may finish while the gateway drains; nothing new beg
       (error) => error.code === 'ECONNREFUSED',
     ),
   )
+  socket.write(request)
+  const text = readAll(socket)
+  // The answer to a ping means that what was sent before it has come.
+  tunnelOf(socket).webSocket.ping()
+  await once(tunnelOf(socket).webSocket, 'pong')
   finish()
-  t.match(await answer, { status: 200, body: 'begun and done' })
+  const [first, second] = (await text).toString().split(/(?=HTTP\/1\.1 503)/)
+  t.match(first, /^HTTP\/1\.1 200 OK\r\n.*begun .*and done/s)
+  t.match(second, /details="draining"/)
   t.equal(await exited, 0)
 })
 

@@ -385,3 +385,38 @@ t.test('with a certificate of its own, the gateway speaks TLS', async (t) => {
   t.match(await exchange(socket, { headers: { Host: origin.authority } }), { status: 200 })
   socket.destroy()
 })
+
+t.test('a bug costs its tunnel or request a 500, a record and a line in the log, and no more', async (t) => {
+  let rounds = 0
+  const origin = await testOrigin(t, pki)
+  const { gateway, records, logged } = await testGateway(t, {
+    originCa: pki.caPem,
+    change: (config) => ({
+      ...config,
+      sessions: config.sessions.map((session) => ({
+        ...session,
+        org: {
+          ...session.org,
+          get rules(): never[] {
+            if (++rounds % 2 === 1) throw new Error('a bug')
+            return []
+          },
+        },
+      })),
+    }),
+  })
+  const { status, head, rest } = await connect(gateway.url, origin.authority)
+  t.equal(status, 500)
+  t.match(head, /error=proxy_internal_error; details="internal"/)
+  t.notMatch(rest.toString(), /a bug\n|a bug$/, 'its words are for the log')
+  const socket = await secure(gateway.url, origin.authority, { ca: gateway.caCertificate })
+  t.equal((await exchange(socket, { headers: { Host: origin.authority } })).status, 500)
+  t.equal((await exchange(socket, { headers: { Host: origin.authority } })).status, 200)
+  socket.destroy()
+  const seen = await eventually(() => records().length === 4 && records())
+  t.equal(seen.filter(({ reason }) => reason === 'internal').length, 2)
+  t.match(
+    logged(),
+    /connect-failed connection=\w+ cause="a bug"\n.*request-failed request=[\w-]+ cause="a bug"/,
+  )
+})

@@ -256,6 +256,83 @@ t.test('what cannot be forwarded is refused with a reason and a record', async (
   t.equal(origin.requests.length, 0, 'nothing was forwarded')
 })
 
+t.test('a client that is still sending reads its refusal before its connection ends', async (t) => {
+  const { open, origin, requests } = await stage(t, { gateway: { more: 'limits: { lingerMs: 200 }' } })
+  const head = `POST /denied/x HTTP/1.1\r\nHost: ${origin.authority}\r\nContent-Length: 1000000\r\n`
+  const finishing = await open()
+  finishing.write(`${head}\r\n`)
+  const answer = await readHead(finishing)
+  t.equal(answer.status, 403)
+  t.match(answer.head, /\r\nConnection: close/)
+  for (let i = 0; i < 100; i++) finishing.write(Buffer.alloc(10_000))
+  t.equal(await tunnelOf(finishing.resume()).closeCode, 1000)
+  t.equal(requests().length, 1, 'over as soon as the body is')
+  const lasting = await open()
+  lasting.write(`${head}\r\nnever all of it`)
+  const started = Date.now()
+  t.equal((await readHead(lasting)).status, 403)
+  t.equal(await tunnelOf(lasting.resume()).closeCode, 1000)
+  t.ok(Date.now() - started >= 190, 'it had its time')
+  const waiting = await open()
+  waiting.write(`${head}Expect: 100-continue\r\n\r\n`)
+  t.equal((await readHead(waiting)).status, 403)
+  t.equal(await tunnelOf(waiting.resume()).closeCode, 1000)
+  t.equal(requests().length, 3)
+  t.equal(origin.requests.length, 0)
+})
+
+t.test('a body that breaks the grammar is answered for, and aborted towards the origin', async (t) => {
+  let aborted = 0
+  const { open, origin, requests } = await stage(t, {
+    origin: {
+      serve(request, response) {
+        request.on('error', () => aborted++)
+        request.resume()
+        if (request.url === '/begun') response.write('begun')
+      },
+    },
+  })
+  const head = (path: string) =>
+    `POST ${path} HTTP/1.1\r\nHost: ${origin.authority}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`
+  const socket = await open()
+  socket.write(head('/v1/'))
+  await eventually(() => origin.requests.length === 1)
+  socket.write('zz\r\n')
+  t.match(await readHead(socket), { status: 400, head: /request-malformed/ })
+  await eventually(() => aborted === 1)
+  t.match(await eventually(() => requests().at(-1)), {
+    decision: 'allow',
+    reason: 'request-malformed',
+    status: 400,
+  })
+  const begun = await open()
+  begun.write(head('/begun'))
+  t.equal((await readHead(begun)).status, 200)
+  begun.write('zz\r\n')
+  t.equal(
+    await tunnelOf(begun.resume()).closeCode,
+    1011,
+    'no clean end of a response that will not be complete',
+  )
+  await eventually(() => aborted === 2)
+  t.match(requests().at(-1), { reason: 'request-malformed', status: 200 })
+})
+
+t.test('HTTP/1.1 is what is spoken inside, also with clients that would rather have HTTP/2', async (t) => {
+  const { gateway, origin, headers, requests } = await stage(t)
+  const offering = (...ALPNProtocols: string[]) =>
+    secure(gateway.url, origin.authority, { ca: gateway.caCertificate, tls: { ALPNProtocols } })
+  const both = await offering('h2', 'http/1.1')
+  t.equal(both.alpnProtocol, 'http/1.1')
+  t.equal((await exchange(both, { headers })).status, 200)
+  both.destroy()
+  await t.rejects(offering('h2'), { code: 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL' })
+  const old = await offering('http/1.1')
+  old.write(`GET / HTTP/1.0\r\nHost: ${origin.authority}\r\n\r\n`)
+  t.match((await readAll(old)).toString(), /^HTTP\/1\.1 200 OK\r\n.*"method":"GET"/s)
+  t.equal(requests().length, 2)
+})
+
 t.test('requests of one tunnel at once are counted, and answered in their order', async (t) => {
   const waiting: (() => void)[] = []
   const { open, origin, requests, headers } = await stage(t, {

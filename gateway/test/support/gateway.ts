@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { createLog, type Gateway, parseConfig, startGateway } from '#src/index.js'
+import { type Config, createLog, type Gateway, parseConfig, startGateway } from '#src/index.js'
 
 export const TOKEN = 'token-of-session-1-CANARY-a1'
 export const TOKEN_2 = 'token-of-session-2-CANARY-a2'
@@ -34,6 +34,8 @@ export interface TestGatewayOptions {
   readonly auditFile?: string
   readonly onError?: 'block' | 'continue'
   readonly files?: Readonly<Record<string, string>>
+  /** the last word on the configuration */
+  readonly change?: (config: Config) => Config
 }
 
 export function temporaryFolder(t: Test): string {
@@ -73,7 +75,9 @@ export async function testGateway(t: Test, options: TestGatewayOptions = {}): Pr
   mkdirSync(join(folder, 'state'), { mode: 0o700 })
   const lines: string[] = []
   const log = createLog({ write: (line) => lines.push(line) })
-  const gateway = await startGateway(parseConfig(configText(options), { folder, env: ENV }), { log })
+  const { change = (it) => it } = options
+  const config = change(parseConfig(configText(options), { folder, env: ENV }))
+  const gateway = await startGateway(config, { log })
   t.teardown(() => gateway.close({ drainMs: 0 }))
   const auditText = () => readFileSync(join(folder, options.auditFile ?? 'audit.jsonl'), 'utf8')
   return {
