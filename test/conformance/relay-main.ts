@@ -46,8 +46,12 @@ async function start(given: RelayConfiguration): Promise<Relay | undefined> {
 
 async function obey(command: RelayCommand, listening: Relay): Promise<void> {
   if (command.do === 'memory') {
-    if (command.collect) globalThis.gc?.()
-    say({ rssBytes: process.memoryUsage.rss() })
+    // Twice, with time between: what the first has freed is counted off in the background.
+    globalThis.gc?.()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    globalThis.gc?.()
+    const { rss, heapUsed, external } = process.memoryUsage()
+    say({ memory: { residentBytes: rss, heldBytes: heapUsed + external } })
   } else {
     await listening.close({ drainMs: command.drainMs })
     say({ closed: true })

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import type { RelayStatus } from '#src/relay/status.js'
 import { within } from '../support/deadline.js'
 import { RawClient } from '../support/raw-client.js'
-import type { RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
+import type { Memory, RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
 
 export type RelayProcessOptions = Omit<RelayConfiguration, 'engine'> & {
   /** variables of its environment; it has no others but PATH */
@@ -69,11 +69,11 @@ export class RelayProcess {
     return this.#stderr
   }
 
-  /** The resident set in bytes. */
-  async memory({ collect = false } = {}): Promise<number> {
-    const answer = await this.#ask({ do: 'memory', collect })
-    if (!('rssBytes' in answer)) throw new Error('not an answer about memory')
-    return answer.rssBytes
+  /** What the process takes. */
+  async memory(): Promise<Memory> {
+    const answer = await this.#ask({ do: 'memory' })
+    if (!('memory' in answer)) throw new Error('not an answer about memory')
+    return answer.memory
   }
 
   /** Calls the relay's close(); resolves when that has. */

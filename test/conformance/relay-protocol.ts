@@ -13,11 +13,17 @@ export interface RelayConfiguration {
 }
 
 export type RelayCommand =
-  /** the resident set; `collect` asks for a garbage collection first, where the runtime has one to offer */
-  { readonly do: 'memory'; readonly collect: boolean } | { readonly do: 'close'; readonly drainMs: number }
+  /** what the process takes, after a garbage collection where the runtime has one to offer */
+  { readonly do: 'memory' } | { readonly do: 'close'; readonly drainMs: number }
+
+export interface Memory {
+  readonly residentBytes: number
+  /** heap in use, and what lies outside it on behalf of the heap's objects: buffers, those of TLS too */
+  readonly heldBytes: number
+}
 
 export type RelayAnswer =
   | { readonly port: number }
   | { readonly error: string }
-  | { readonly rssBytes: number }
+  | { readonly memory: Memory }
   | { readonly closed: true }
