@@ -27,6 +27,7 @@ export class Exchange {
   readonly #id: string
   readonly #startedAt = performance.now()
   #forward: Forward | undefined
+  #target: string | undefined
   #rule: string | null = null
   #injected: readonly string[] = []
   #decision: 'allow' | 'deny' = 'deny'
@@ -77,11 +78,14 @@ export class Exchange {
   #admit(): void {
     const { method = '', url = '', rawHeaders, socket } = this.#request
     const { destination, session, exchanges } = this.#tunnel
+    // Of another form, it may hold what is not for the record (`https://user:password@…`).
+    if (url.startsWith('/')) this.#target = url
     if (this.#core.draining) return this.#refuse('draining')
     if (exchanges.size > this.#core.limits.maxRequestsPerTunnel) return this.#refuse('too-many-requests')
     const serverName = (socket as TLSSocket & { servername?: string | false | null }).servername ?? null
     const checked = checkRequest({ method, target: url, rawHeaders, serverName }, destination)
     if (!checked.ok) return this.#refuse(checked.reason, checked.detail)
+    this.#target = checked.target
     const decision = decideRequest(session.org, { ...destination, method, path: checked.path })
     this.#rule = decision.rule
     if (decision.decision === 'deny') return this.#refuse(decision.reason, decision.detail)
@@ -176,7 +180,7 @@ export class Exchange {
       request: this.#id,
       method: this.#request.method ?? null,
       ...destination,
-      path: recordedPath(this.#request.url ?? ''),
+      path: this.#target === undefined ? null : recordedPath(this.#target),
       rule: this.#rule,
       injected: this.#injected,
       decision: this.#decision,

@@ -7,8 +7,8 @@
  * Rule 3: a request is repeated only where nothing of it can have been acted upon twice: no body, a safe method, on a
  *         kept connection that was found dead (RFC 9110 §9.2.2).
  */
-import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
-import { headersForClient, headersForOrigin, trailerPairs } from './headers.js'
+import type { ClientRequest, IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http'
+import { headersForClient, headersForOrigin, trailerPairs, valuesOf } from './headers.js'
 import { errorText } from './log.js'
 import { OriginError, type Origins } from './origins.js'
 import type { Destination, InjectedHeader } from './policy.js'
@@ -125,8 +125,7 @@ export class Forward {
     })
     request.pipe(upstream, { end: false })
     request.once('end', () => {
-      const trailers = trailerPairs(request.rawTrailers, set)
-      if (trailers.length > 0) upstream.addTrailers(trailers)
+      addTrailers(upstream, trailerPairs(request.rawTrailers, set))
       upstream.end()
     })
   }
@@ -135,7 +134,10 @@ export class Forward {
     const { response, events } = this.#options
     this.#responded = true
     const headers = headersForClient(upstream.rawHeaders)
+    const codings = valuesOf(upstream.rawHeaders, 'transfer-encoding')
     try {
+      // Only chunks are undone here: another coding would reach the client without the header that names it.
+      if (codings.some((coding) => coding.toLowerCase() !== 'chunked')) throw new Error('a transfer coding')
       response.writeHead(upstream.statusCode!, upstream.statusMessage, headers)
     } catch (error) {
       this.#fail(new OriginError('upstream-malformed', errorText(error)))
@@ -151,8 +153,7 @@ export class Forward {
     upstream.pipe(response, { end: false })
     upstream.once('end', () => {
       if (!upstream.complete || this.#over) return
-      const trailers = trailerPairs(upstream.rawTrailers, [])
-      if (trailers.length > 0) response.addTrailers(trailers)
+      addTrailers(response, trailerPairs(upstream.rawTrailers, []))
       response.end()
     })
     upstream.once('error', (error) => this.#fail(error))
@@ -168,6 +169,15 @@ export class Forward {
     request.unpipe()
     if (error instanceof OriginError) events.failed(error.reason, error.detail)
     else events.failed(reasonAfterConnect(error), errorText(error))
+  }
+}
+
+// Trailers that cannot be written are left out, as RFC 9110 §6.5.1 lets an intermediary.
+function addTrailers(message: OutgoingMessage, trailers: [string, string][]): void {
+  try {
+    if (trailers.length > 0) message.addTrailers(trailers)
+  } catch {
+    // Node's writer is stricter than its parser.
   }
 }
 

@@ -74,6 +74,7 @@ export class Tunnel {
       this.#decision = 'allow'
       const secureContext = await this.#core.leaves.contextFor(connect.host)
       if (this.stream.destroyed) return
+      if (this.#drained) throw new ConnectRefused('draining')
       this.#status = 200
       this.stream.write(CONNECTION_ESTABLISHED)
       this.#openTls(secureContext)

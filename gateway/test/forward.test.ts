@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { basic, exchange, readAll, readHead, secure, send, textOf, tunnelOf } from './support/client.js'
@@ -166,14 +167,53 @@ t.test('what is not the host and port of the CONNECT gets 421 and no secret', as
 
 t.test('an address is reached by its own certificate, without a server name', async (t) => {
   const { gateway } = await testGateway(t, { originCa: pki.caPem })
-  const origin = await testOrigin(t, pki, { host: '127.0.0.1' })
-  const socket = await secure(gateway.url, origin.authority, {
-    ca: gateway.caCertificate,
-    tls: { host: '127.0.0.1', servername: '' },
-  })
-  t.match(await exchange(socket, { headers: { Host: origin.authority } }), { status: 200 })
-  t.equal(socket.getPeerCertificate().subjectaltname, 'IP Address:127.0.0.1')
-  socket.destroy()
+  const loopback = Object.values(networkInterfaces()).flatMap(
+    (them) => them?.map(({ address }) => address) ?? [],
+  )
+  for (const host of ['127.0.0.1', '::1'].filter((address) => loopback.includes(address))) {
+    const origin = await testOrigin(t, pki, { host, address: host })
+    const tls = { host, servername: '' }
+    const socket = await secure(gateway.url, origin.authority, { ca: gateway.caCertificate, tls })
+    t.match(await exchange(socket, { headers: { Host: origin.authority } }), { status: 200 }, host)
+    t.match(socket.getPeerCertificate().subjectaltname, /^IP Address:/)
+    t.equal(origin.requests.length, 1)
+    socket.destroy()
+  }
+})
+
+t.test('of a name with several addresses, those that are allowed are used', async (t) => {
+  const origin = await testOrigin(t, pki, { host: 'localhost' })
+  const statusWith = async (allowAddresses: string) => {
+    const { gateway } = await testGateway(t, { originCa: pki.caPem, allowAddresses })
+    const socket = await secure(gateway.url, origin.authority, { ca: gateway.caCertificate })
+    const { status } = await exchange(socket, { headers: { Host: origin.authority } })
+    socket.destroy()
+    return status
+  }
+  t.equal(await statusWith('["127.0.0.1/32"]'), 200, 'whether or not localhost is ::1 as well')
+  t.equal(await statusWith('["10.0.0.0/8"]'), 403)
+})
+
+t.test('an absolute target of the same place is a path; what else it holds is not recorded', async (t) => {
+  const { open, origin, requests } = await stage(t)
+  const ask = async (target: string) => {
+    const before = requests().length
+    const socket = await open()
+    socket.write(`GET ${target} HTTP/1.1\r\nHost: ${origin.authority}\r\n\r\n`)
+    const { status } = await readHead(socket)
+    socket.destroy()
+    const record = await eventually(() => requests().length > before && requests().at(-1))
+    return [status, record['path'], record['rule'], record['injected']]
+  }
+  t.strictSame(await ask(`https://${origin.authority}/v1/x?a=b`), [
+    200,
+    '/v1/x?a=*',
+    '2',
+    ['authorization', 'x-added'],
+  ])
+  t.strictSame(await ask(`https://user:CANARY@${origin.authority}/v1/x`), [421, null, null, []])
+  t.equal(origin.requests.length, 1)
+  t.equal(origin.requests[0]?.url, '/v1/x?a=b')
 })
 
 t.test('what cannot be forwarded is refused with a reason and a record', async (t) => {
@@ -556,6 +596,12 @@ t.test('an origin that cannot be reached or does not speak HTTP gives an answer 
   })
   const cases: [authority: string, status: number, reason: string, detail: RegExp][] = [
     [`origin.test:${closedPort}`, 502, 'upstream-unreachable', /ECONNREFUSED/],
+    [
+      await answering('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n'),
+      502,
+      'upstream-malformed',
+      /a transfer coding/,
+    ],
     [`origin.test:${portOf(tcp)}`, 502, 'upstream-tls', /ERR_SSL|EPROTO/],
     [`origin.test:${portOf(silent)}`, 504, 'upstream-timeout', /TLS handshake/],
     [silentHttp, 504, 'upstream-timeout', /^$/],

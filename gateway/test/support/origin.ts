@@ -17,6 +17,8 @@ export interface TestOrigin {
 
 export interface TestOriginOptions {
   readonly host?: string
+  /** default: 127.0.0.1 */
+  readonly address?: string
   readonly certificate?: { cert: string; key: string }
   readonly serve?: (request: IncomingMessage, response: ServerResponse) => void
 }
@@ -40,13 +42,18 @@ export async function testOrigin(
   )
   server.on('connection', (socket: Socket) => connections.push(socket))
   server.on('tlsClientError', () => undefined)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, options.address ?? '127.0.0.1', resolve))
   t.teardown(() => {
     server.closeAllConnections()
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  return { port, authority: `${host}:${port}`, requests, connections }
+  return {
+    port,
+    authority: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+    requests,
+    connections,
+  }
 }
 
 function echo(request: IncomingMessage, response: ServerResponse): void {
