@@ -1,5 +1,6 @@
 /** What a gateway may send within the protocol, however odd: ways to cut its bytes, and forms of a chunk. */
 import { pause } from '../support/deadline.js'
+import { pieces } from '../support/pieces.js'
 import { chunk, varint } from './strict-gateway/chunk.js'
 import { ESTABLISHED, type GatewayConnection } from './strict-gateway/connection.js'
 import { BINARY, CONTINUATION, encodeFrame, type FrameShape, PING } from './strict-gateway/frames.js'
@@ -83,12 +84,6 @@ export const LEGAL_CHUNKS: readonly (readonly [title: string, message: Buffer, e
 
 function tag(field: number, wireType: number): Buffer {
   return varint(BigInt(field) * 8n + BigInt(wireType))
-}
-
-function pieces(bytes: Buffer, size: number): Buffer[] {
-  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
-    bytes.subarray(i * size, (i + 1) * size),
-  )
 }
 
 /** A message as so many fragments of at most `size` bytes. */

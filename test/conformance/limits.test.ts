@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import t from 'tap'
 import { pause, within } from '../support/deadline.js'
+import { pieces } from '../support/pieces.js'
 import { Bench, isOwnAnswer } from './bench.js'
 import { chunk } from './strict-gateway/chunk.js'
 import { ESTABLISHED } from './strict-gateway/connection.js'
@@ -253,10 +254,4 @@ function refusal(port: number): Promise<string | undefined> {
     })
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code))
   })
-}
-
-function pieces(bytes: Buffer, size: number): Buffer[] {
-  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
-    bytes.subarray(i * size, (i + 1) * size),
-  )
 }

@@ -8,7 +8,8 @@ import { chunk, MAX_SENT_PAYLOAD_BYTES } from './strict-gateway/chunk.js'
 import { ESTABLISHED } from './strict-gateway/connection.js'
 import { PING, PONG } from './strict-gateway/frames.js'
 
-const LIMITS = { closeTimeoutMs: 300 }
+// Well over the pauses of a slow refusal, on a busy machine too.
+const LIMITS = { closeTimeoutMs: 1_000 }
 for (const bench of [
   await Bench.start(t, { scheme: 'ws', limits: LIMITS }),
   await Bench.start(t, { scheme: 'wss', limits: LIMITS }),
@@ -93,6 +94,16 @@ for (const bench of [
     t.ok((await client.inbox.read(data.length)).equals(data), 'one frame')
     for (const frame of fragments(chunk(data), 1024 * 1024)) tunnel.frame(frame)
     t.ok((await client.inbox.read(data.length)).equals(data), 'fragments')
+  })
+
+  await bench.test('a frame length longer than it need be is taken or refused, never misread', async (t) => {
+    for (const lengthForm of [16, 64] as const) {
+      const { client, tunnel } = await bench.open()
+      tunnel.provoked().frame({ payload: chunk('hello'), lengthForm })
+      tunnel.close(1000)
+      const { bytes, ending } = await client.rest()
+      t.equal(bytes.toString(), ending === 'fin' ? 'hello' : '', `${lengthForm} bits: ${ending}`)
+    }
   })
 
   await bench.test('pings are answered with their own bytes, stray pongs with nothing', async (t) => {

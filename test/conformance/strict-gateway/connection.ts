@@ -8,6 +8,7 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { within } from '../../support/deadline.js'
+import { deferred } from '../../support/deferred.js'
 import { Inbox } from '../../support/inbox.js'
 import { chunk } from './chunk.js'
 import { CLOSE, encodeFrame, FrameReader, type FrameShape, PING, PONG } from './frames.js'
@@ -288,20 +289,6 @@ export class GatewayConnection {
 
 function switching(accept: string): string {
   return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>
-  resolve(value: T): void
-  fail(why: string): void
-}
-
-function deferred<T>(): Deferred<T> {
-  const parts: { resolve?: (value: T) => void; reject?: (error: Error) => void } = {}
-  const promise = new Promise<T>((resolve, reject) => Object.assign(parts, { resolve, reject }))
-  // Nobody need be waiting when the connection goes.
-  promise.catch(() => undefined)
-  return { promise, resolve: (value) => parts.resolve!(value), fail: (why) => parts.reject!(new Error(why)) }
 }
 
 const REFUSAL_MARK = Buffer.from('refusal read?')
