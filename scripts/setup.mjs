@@ -37,9 +37,5 @@ function install() {
     stdio: ['ignore', 'ignore', 'inherit'],
     shell: process.platform === 'win32',
   })
-  // tap puts its plugins together at the first run after an install, and that run fails: have it done here.
-  run(process.execPath, [join(root, 'node_modules/tap/dist/esm/run.mjs'), 'build'], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
   writeFileSync(stamp, lock)
 }

@@ -12,6 +12,7 @@ import { ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
 import type { Log } from '../log.js'
 import type { Token } from '../token.js'
+import { Latch } from './drain.js'
 import { ClientConnection, type EngineContext } from './engine-node.js'
 import { GatewayDialer } from './gateway-dialer.js'
 import { answerOrigin, Counters, type RelayStatus } from './status.js'
@@ -35,7 +36,7 @@ export interface Relay {
   status(): RelayStatus
   /**
    * Stops accepting, lets open tunnels go on for `drainMs` (default: 2000), then resets what is left. Resolves when
-   * no socket is left; never rejects.
+   * no socket is left; never rejects. Called again, it can bring the end of the drain forward.
    */
   close(options?: { readonly drainMs?: number }): Promise<void>
 }
@@ -48,7 +49,9 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   const { limits, log } = options
   const connections = new Set<ClientConnection>()
   const counters = new Counters(ENGINE)
-  const emptied = new Signal()
+  // Of connections, once the relay is closing.
+  const emptied = new Latch()
+  let closing: Promise<void> | undefined
   const status = () => counters.status((server.address() as net.AddressInfo | null)?.port ?? port)
   const context: EngineContext = {
     dialer: new GatewayDialer(options),
@@ -60,7 +63,7 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
     answerOrigin: (request) => answerOrigin(request, status),
     onClosed: (connection) => {
       connections.delete(connection)
-      if (connections.size === 0) emptied.raise()
+      if (closing && connections.size === 0) emptied.open()
     },
   }
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
@@ -77,21 +80,25 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   }, tickMs(limits)).unref()
   log.info('listening', { port })
 
-  async function close({ drainMs = DEFAULT_DRAIN_MS } = {}): Promise<void> {
+  const drainOver = new Latch()
+  async function shutDown(): Promise<void> {
     server.close()
     for (const connection of connections) connection.drain()
-    if (connections.size > 0) await emptied.within(drainMs)
+    if (connections.size === 0) emptied.open()
+    await Promise.race([emptied.opened, drainOver.opened])
     for (const connection of connections) connection.shutdown()
-    if (connections.size > 0) await emptied.within(FLUSH_MS)
+    const flushed = new Latch()
+    flushed.openAfter(FLUSH_MS, emptied.opened)
+    await Promise.race([emptied.opened, flushed.opened])
     for (const connection of connections) connection.destroy()
     clearInterval(ticker)
   }
-  let closing: Promise<void> | undefined
   return {
     port,
     status,
-    close: (closeOptions) => {
-      closing ??= close(closeOptions)
+    close: ({ drainMs = DEFAULT_DRAIN_MS } = {}) => {
+      closing ??= shutDown()
+      drainOver.openAfter(drainMs, closing)
       return closing
     },
   }
@@ -127,29 +134,6 @@ function tickMs(limits: Limits): number {
     limits.closeTimeoutMs,
   )
   return Math.max(10, Math.min(1000, shortest / 4))
-}
-
-/** Something that happens again and again and can be waited for with a deadline. */
-class Signal {
-  #waiting = new Set<() => void>()
-
-  raise(): void {
-    for (const resolve of this.#waiting) resolve()
-    this.#waiting.clear()
-  }
-
-  within(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer)
-        this.#waiting.delete(done)
-        resolve()
-      }
-      // Referenced: whoever awaits close() must see it end.
-      const timer = setTimeout(done, ms)
-      this.#waiting.add(done)
-    })
-  }
 }
 
 const ENGINE = 'node'

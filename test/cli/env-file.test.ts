@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   existsSync,
   lstatSync,
@@ -105,7 +105,9 @@ t.test('a leftover is removed at start, unless it is something other than a file
   t.same(readdirSync(folder), [])
   mkdirSync(path)
   t.throws(() => envFile(path).removeLeftover(), { code: 'ERR_ENV_FILE', message: /not a regular file/ })
-  t.throws(() => envFile('/dev/null').removeLeftover(), { code: 'ERR_ENV_FILE' })
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  t.throws(() => envFile(pipe).removeLeftover(), { code: 'ERR_ENV_FILE', message: /not a regular file/ })
   t.throws(() => envFile(join(folder, 'no/such/folder')).write({}), {
     code: 'ERR_ENV_FILE',
     message: /ENOENT/,

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -101,12 +103,15 @@ t.test('after SIGTERM an open tunnel gets the time of --drain, and no more', asy
 t.test('a second signal cuts the drain short', async (t) => {
   const program = start(t, ['serve', '--drain', '60000'], await enabledEnvironment(t))
   const { port } = JSON.parse((await program.shows(/.*\n/))[0])
-  await openTunnel(t, port)
+  const client = await openTunnel(t, port)
+  // Broken off, not ended well (invariant 5).
+  const broken = once(client, 'error')
   const before = performance.now()
   program.process.kill('SIGTERM')
   program.process.kill('SIGINT')
   t.match(await program.ended, { status: 0, signal: null })
   t.ok(performance.now() - before < 10_000)
+  t.match(await broken, [{ code: 'ECONNRESET' }])
 })
 
 t.test('not enabled: a warning, a line that says so, an empty file, and it stays up', async (t) => {
@@ -188,7 +193,7 @@ t.test('a file that cannot be written is an error line, and it serves all the sa
 })
 
 t.test('a file that cannot be written with --require: exits 73, not ready', async (t) => {
-  for (const file of ['/no/such/folder/proxy.env', '/dev/null']) {
+  for (const file of ['/no/such/folder/proxy.env', tmpdir()]) {
     const words = ['serve', '--require', '--write-env', file]
     const { status, out, err } = await runToEnd(t, words, await enabledEnvironment(t))
     t.same([status, out], [73, ''])

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,11 +11,11 @@ import { startProgram } from './processes.js'
 import { GATEWAY_CLI, startWorld } from './world.js'
 
 const EXAMPLES = fileURLToPath(new URL('../../../examples/', import.meta.url))
-// As `npm install` puts them there: `upstreamproxy` by its name.
-const PATH = [
-  fileURLToPath(new URL('../../../node_modules/.bin', import.meta.url)),
-  process.env['PATH'],
-].join(delimiter)
+// As `npm install` puts it there: `upstreamproxy` by its name.
+const bin = mkdtempSync(join(tmpdir(), 'upstreamproxy-bin-'))
+t.teardown(() => rmSync(bin, { recursive: true, force: true }))
+symlinkSync(fileURLToPath(new URL('../../../dist/cli.js', import.meta.url)), join(bin, 'upstreamproxy'))
+const PATH = [bin, process.env['PATH']].join(delimiter)
 const world = await startWorld(t)
 const { apiKey } = world.organisation.headers
 const NEEDS_CURL = needing('curl')

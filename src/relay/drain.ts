@@ -1,0 +1,19 @@
+/** Waiting for connections to end, with a deadline that can be brought forward. */
+
+/** Opens once; whoever waits goes on then. */
+export class Latch {
+  readonly opened: Promise<void>
+  open!: () => void
+
+  constructor() {
+    this.opened = new Promise((resolve) => {
+      this.open = resolve
+    })
+  }
+
+  /** Opens by itself after so long, unless `unneeded` resolves before. Keeps the process alive that long. */
+  openAfter(ms: number, unneeded: Promise<void>): void {
+    const timer = setTimeout(this.open, ms)
+    void unneeded.then(() => clearTimeout(timer))
+  }
+}
