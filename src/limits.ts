@@ -18,7 +18,7 @@ export interface Limits {
   readonly pongTimeoutMs: number
   /** for the gateway to answer a Close, and for a client to read what it was sent last, in ms (default: 10 000) */
   readonly closeTimeoutMs: number
-  /** pause the client above this many bytes queued to the gateway, until they are gone (default: 512 KiB) */
+  /** pause the client above this many bytes queued to the gateway, until they are gone (default: 256 KiB) */
   readonly upHighBytes: number
   /** pause the gateway above this many bytes queued to the client, until they are gone (default: 128 KiB) */
   readonly downHighBytes: number
@@ -34,6 +34,6 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   pingMs: 20_000,
   pongTimeoutMs: 60_000,
   closeTimeoutMs: 10_000,
-  upHighBytes: 512 * 1024,
+  upHighBytes: 256 * 1024,
   downHighBytes: 128 * 1024,
 })
