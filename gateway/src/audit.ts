@@ -117,9 +117,10 @@ export class Audit {
       return
     }
     if (this.#broken) this.#flush()
-    const refusedForIts = 'reason' in record && record.reason === 'audit-unavailable'
+    // A flood of refusals is no reason to lose the record of what was forwarded.
+    const ofTheSink = 'reason' in record && record.reason === 'audit-unavailable'
     const line = lineOf(record)
-    if (this.#broken && (refusedForIts || this.#heldBytes + line.length > this.#maxHeldBytes)) {
+    if (this.#broken && (ofTheSink || this.#heldBytes + line.length > this.#maxHeldBytes)) {
       this.#lost++
       return
     }

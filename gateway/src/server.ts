@@ -122,7 +122,10 @@ export class GatewayServer {
     const admitted = this.#admitUpgrade(request)
     if (typeof admitted === 'string') {
       this.#core.log.warn('upgrade-refused', { reason: admitted, address: request.socket.remoteAddress })
-      socket.end(refusalBytes(admitted))
+      socket.resume().end(refusalBytes(admitted))
+      // No server watches this connection any more, and its client may never end it.
+      const deadline = setTimeout(() => socket.destroy(), this.#core.limits.closeMs)
+      socket.once('close', () => clearTimeout(deadline))
       return
     }
     socket.off('error', ignoreReset)

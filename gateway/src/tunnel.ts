@@ -41,6 +41,7 @@ export class Tunnel {
   #detail: string | null = null
   #status: number | null = null
   #drained = false
+  #recorded = false
 
   constructor(core: Core, inside: Inside, webSocket: WebSocket, session: Session) {
     this.#core = core
@@ -115,6 +116,8 @@ export class Tunnel {
     this.#detail = detail ?? null
     this.#rule = rule ?? this.#rule
     this.#status = reasonOf(reason).status ?? 500
+    // Nothing more will come of it, however long the relay takes to close.
+    this.stream.once('finish', () => this.#record())
     // What came behind the head is dropped.
     this.stream.resume().end(refusalBytes(reason, { detail, recordId: this.id }))
   }
@@ -149,8 +152,14 @@ export class Tunnel {
     for (const exchange of this.exchanges) {
       exchange.tunnelClosed(broken === 'tunnel-lost' ? 'client-aborted' : broken)
     }
-    if (this.#connect === undefined && this.#reason === null) return
-    if (broken !== 'client-aborted') this.#reason ??= broken
+    if (broken !== 'client-aborted' && this.#connect !== undefined) this.#reason ??= broken
+    this.#record()
+  }
+
+  #record(): void {
+    // A tunnel in which nothing was sent had no CONNECT.
+    if (this.#recorded || (this.#connect === undefined && this.#reason === null)) return
+    this.#recorded = true
     this.#core.audit.write({
       event: 'connect',
       session: this.session.id,

@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { get as httpGet, request as httpRequest, type IncomingMessage } from 'node:http'
 import { get as httpsGet } from 'node:https'
+import { connect as tcpConnect } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { KEEPALIVE, WIRE_PATHS } from 'upstreamproxy/wire'
@@ -101,6 +103,43 @@ t.test('an upgrade needs the right path, a known bearer token and the content ty
   }
   t.match(logged(), /upgrade-refused reason=unauthorized/)
   t.notMatch(logged() + auditText(), /CANARY/)
+})
+
+t.test(
+  'a connection whose upgrade was refused does not stay, though its client does not close it',
+  async (t) => {
+    const { gateway } = await testGateway(t, { more: 'limits: { closeMs: 50 }' })
+    const socket = tcpConnect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true })
+    t.teardown(() => socket.destroy())
+    socket.write(
+      `GET ${WIRE_PATHS.webSocket} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
+    )
+    let text = ''
+    socket.on('data', (bytes) => (text += bytes))
+    socket.on('error', () => undefined)
+    await once(socket, 'end')
+    t.match(text, /^HTTP\/1\.1 401 /)
+    // Only a connection that is gone answers what is written to it with a reset.
+    await eventually(() => {
+      if (!socket.destroyed) socket.write('x')
+      return socket.destroyed
+    })
+  },
+)
+
+t.test('a CONNECT that is refused is recorded though its relay does not close', async (t) => {
+  const { gateway, records } = await testGateway(t, { acme: 'default: deny' })
+  const tunnel = new RawTunnel(await upgrade(gateway.url))
+  tunnel.write(connectHead('origin.test:443', basic('session-1', TOKEN)))
+  tunnel.webSocket.pause()
+  t.match(await eventually(() => records()[0]), {
+    event: 'connect',
+    decision: 'deny',
+    reason: 'denied-by-default',
+  })
+  tunnel.destroy()
+  await eventually(() => gateway.close({ drainMs: 0 }).then(() => true))
+  t.equal(records().length, 1)
 })
 
 t.test('a CONNECT needs the credentials of the session that the bearer token named', async (t) => {

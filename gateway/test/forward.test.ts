@@ -817,6 +817,19 @@ t.test('a connection that the origin has closed meanwhile is not held against a 
   )
 })
 
+t.test('a silence of the origin is one of upstreamIdleMs, on kept connections too', async (t) => {
+  const { open, origin, headers } = await stage(t, {
+    gateway: { more: 'limits: { upstreamKeepAliveMs: 60, upstreamIdleMs: 10000 }' },
+    origin: { serve: (_, response) => void setTimeout(() => response.end('late'), 250) },
+  })
+  const socket = await open()
+  for (let i = 0; i < 2; i++) t.equal((await exchange(socket, { path: '/', headers })).body, 'late')
+  t.equal(origin.connections.length, 1)
+  await eventually(() => origin.connections[0]?.destroyed, 5000)
+  t.equal((await exchange(socket, { path: '/', headers })).body, 'late')
+  t.equal(origin.connections.length, 2, 'and an idle connection is kept no longer than upstreamKeepAliveMs')
+})
+
 t.test('sessions do not share connections to an origin', async (t) => {
   const { gateway, origin, open, headers } = await stage(t)
   await exchange(await open(), { path: '/', headers })

@@ -97,7 +97,7 @@ export async function testGateway(t: Test, options: TestGatewayOptions = {}): Pr
 /** Waits until a condition holds; fails after the deadline. */
 export async function eventually<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  deadlineMs = 5000,
+  deadlineMs = 10_000,
 ): Promise<T> {
   const end = Date.now() + deadlineMs
   for (;;) {
