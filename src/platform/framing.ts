@@ -1,0 +1,74 @@
+/**
+ * Framing of the data path: WebSocket frames (RFC 6455) around chunks (wire protocol v1). One interface, served by the
+ * addon and in TypeScript (src/wire).
+ *
+ * Rule 1: calls are big: one turns a whole read into a frame, or a whole read of frames into payload that is written.
+ * Rule 2: both sides of the interface accept and refuse the same bytes, with the same codes; a parity test holds them
+ *         together.
+ */
+import type { SocketWriter } from './socket-writer.js'
+
+export interface Framing {
+  /**
+   * Makes a chunk in a binary frame of a payload that already lies in `arena`, in place: chunk header and frame header
+   * go before it (FRAME_HEADROOM bytes are always enough), then all from the chunk header on is masked with the four
+   * bytes of `key` as they lie in memory on this machine. Returns where the frame starts; it ends where the payload
+   * does. `payloadBytes` is 0 (a keepalive) to MAX_CHUNK_BYTES. Throws a RangeError where the arena cannot hold it.
+   */
+  encodeFrameInto(arena: Uint8Array, payloadStart: number, payloadBytes: number, key: number): number
+  createDecoder(options: FrameDecoderOptions): FrameDecoder
+}
+
+/** 2 + 8 bytes of length + 4 of key, then a chunk's tag and its longest varint */
+export const FRAME_HEADROOM = 20
+
+export interface FrameDecoderOptions {
+  /** cap on a message, in bytes, and on a field in it; over it: ERR_CHUNK_TOO_LARGE */
+  readonly maxMessageBytes: number
+}
+
+/**
+ * Decodes what a WebSocket server sends, however it is cut. Payload is handed on as early as it is certain (the rules
+ * of chunk-stream.ts); that of control frames is bounded by the protocol. After `failed` or `closed` it takes no more.
+ */
+export interface FrameDecoder {
+  /**
+   * Decodes all of `bytes`. Payload goes to `writer` in one write (what a SocketWriter throws is thrown here, and the
+   * decoder is then of no use any more); without a writer it waits for `takePayload`. Returns the bits of FRAME_EVENT
+   * that came up. Whatever precedes a violation or a Close has been handed on; what follows is dropped.
+   */
+  push(bytes: Uint8Array, writer?: SocketWriter): number
+  /** Payload pushed without a writer since the last call, in order: copies. */
+  takePayload(): Buffer[]
+  /** Payload of the last ping since the last call (RFC 6455 §5.5.3: only the last one needs an answer), a copy. */
+  takePing(): Buffer | undefined
+  /** chunk payload so far, in bytes: handed on, held back or waiting to be taken */
+  readonly payloadBytes: number
+  /** code of the Close that came, 1005 where it had none; undefined before it */
+  readonly closeCode: number | undefined
+  /** what broke the protocol; undefined where nothing did */
+  readonly failure: FramingFailure | undefined
+  /** true where an end of the stream now would cut no message short */
+  readonly betweenMessages: boolean
+}
+
+export interface FramingFailure {
+  readonly code: 'ERR_GATEWAY_PROTOCOL' | 'ERR_CHUNK_MALFORMED' | 'ERR_CHUNK_TOO_LARGE'
+  /** what was expected and what came; holds none of the bytes */
+  readonly message: string
+}
+
+/** Bits of what `push` returns. */
+export const FRAME_EVENT = {
+  /** payload was written to the writer, or waits in `takePayload` */
+  payload: 1,
+  /** `takePing` has one */
+  ping: 2,
+  pong: 4,
+  /** `closeCode` is set */
+  closed: 8,
+  /** `failure` is set */
+  failed: 16,
+  /** the writer holds a queue now */
+  queued: 32,
+} as const
