@@ -9,6 +9,7 @@ export {
 } from './init.js'
 export { DEFAULT_LIMITS, type Limits } from './limits.js'
 export type { LogFormat, LogLevel } from './log.js'
-export type { EnvProfile, GivenOptions } from './options.js'
+export type { EnvProfile, GivenOptions, Hardening } from './options.js'
+export type { Capabilities, Capability, CapabilityName } from './platform/index.js'
 export type { RelayStatus } from './relay/status.js'
 export { VERSION } from './version.js'

@@ -4,7 +4,7 @@
  * Rule 1: nothing that goes wrong here reaches the host program: one warning, everything that was opened closed,
  *         `enabled: false` (invariant 1). The catch-all below is the only one.
  * Rule 2: `process.env` is read once and never written.
- * Rule 3: the token is read after the process has become non-dumpable, and unlinked after the relay listens
+ * Rule 3: the token is read after the process has been hardened, and unlinked after the relay listens
  *         (invariants 2 and 3).
  */
 import { checkedCa, fetchCa, inheritedRoots, joinedBundle, writeBundle } from './ca-bundle.js'
@@ -16,6 +16,7 @@ import {
   replacedCaFiles,
 } from './environment.js'
 import { asProxyError, type ErrorCode } from './errors.js'
+import { harden } from './hardening.js'
 import { inheritedRelay } from './inherited.js'
 import { createLog, errorFields, type Log } from './log.js'
 import {
@@ -26,7 +27,7 @@ import {
   parseOptions,
   sessionIdOf,
 } from './options.js'
-import { makeNonDumpable } from './platform/index.js'
+import { brokenAddons } from './platform/index.js'
 import { type RelayStatus, STATUS_PATH } from './relay/status.js'
 import { readToken, type Token, tokenFileExists, unlinkToken } from './token.js'
 import { gatewayTrust, systemRoots } from './trust.js'
@@ -103,11 +104,13 @@ async function start(
   if (options.unlinkOnFailure) undo.push(() => unlinkToken(tokenFile))
   const sessionId = sessionIdOf(options)
 
-  // Step 2: non-dumpable.
-  protectMemory(log)
+  // Step 2: hardening.
+  reportBrokenAddons(log)
+  const hardened = await harden(options.hardening, parent, log)
 
   // Step 3: the token.
   const token = await readToken(tokenFile)
+  await hardened.checkAgain()
 
   // Step 4: the CA bundle.
   const { caBundlePath, secureContext } = await prepareTrust(options, parent, log, undo)
@@ -135,18 +138,15 @@ async function start(
   }
 }
 
-function protectMemory(log: Log): void {
-  const failure = makeNonDumpable()
-  if (failure === undefined || saidDumpable) return
-  saidDumpable = true
-  log.warn('dumpable', {
-    message: 'other processes of this user can read the memory of this one, the token included',
-    reason: failure.failed,
-  })
+// What serves in its place is in the status document.
+function reportBrokenAddons(log: Log): void {
+  if (saidBroken) return
+  saidBroken = true
+  for (const { path, reason } of brokenAddons()) log.warn('addon-broken', { path, reason })
 }
 
-// Said once a process, however often init runs.
-let saidDumpable = false
+// Once a process, however often init runs.
+let saidBroken = false
 
 async function prepareTrust(options: Options, parent: Environment, log: Log, undo: (() => Promise<void>)[]) {
   const { baseUrl, gatewayCa, envProfile } = options

@@ -14,7 +14,15 @@ import { LOG_LEVELS, type LogFormat, type LogLevel } from './log.js'
 import { baseUrlOf } from './options/base-url.js'
 import { limitsOf } from './options/limits.js'
 import { nearest } from './options/nearest.js'
-import { ENV_PROFILES, type EnvProfile, LOG_FORMATS, OPTION_TABLE, type OptionName } from './options/table.js'
+import {
+  ENV_PROFILES,
+  type EnvProfile,
+  HARDENING_LEVELS,
+  type Hardening,
+  LOG_FORMATS,
+  OPTION_TABLE,
+  type OptionName,
+} from './options/table.js'
 import {
   choiceOf,
   expected,
@@ -27,7 +35,13 @@ import {
   textOf,
 } from './options/values.js'
 
-export { type EnvProfile, OPTION_TABLE, type OptionEntry, type OptionName } from './options/table.js'
+export {
+  type EnvProfile,
+  type Hardening,
+  OPTION_TABLE,
+  type OptionEntry,
+  type OptionName,
+} from './options/table.js'
 
 /** What a caller may set; each is described in OPTION_TABLE. `undefined` is as good as not there. */
 export interface GivenOptions {
@@ -37,6 +51,7 @@ export interface GivenOptions {
   readonly sessionId?: string | undefined
   readonly tokenFile?: string | undefined
   readonly unlinkOnFailure?: boolean | undefined
+  readonly hardening?: Hardening | undefined
   readonly caBundle?: string | undefined
   readonly systemCa?: string | undefined
   readonly port?: number | undefined
@@ -60,6 +75,7 @@ export interface Options {
   readonly sessionId: string | undefined
   readonly tokenFile: string
   readonly unlinkOnFailure: boolean
+  readonly hardening: Hardening
   /** undefined where there is no home folder to put it in */
   readonly caBundle: string | undefined
   readonly systemCa: string | undefined
@@ -99,6 +115,7 @@ export function parseOptions(given: GivenOptions, env: NodeJS.ProcessEnv): Optio
     }),
     tokenFile: read('tokenFile', textOf) ?? DEFAULT_TOKEN_FILE,
     unlinkOnFailure: read('unlinkOnFailure', flagOf) ?? false,
+    hardening: read('hardening', (setting) => choiceOf(setting, HARDENING_LEVELS)) ?? 'default',
     caBundle: read('caBundle', textOf) ?? inHome(env, '.ccr/ca-bundle.crt'),
     systemCa: read('systemCa', textOf),
     port: read('port', (setting) => numberOf(setting, 0, 65535, portHint(setting))) ?? 0,

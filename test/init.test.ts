@@ -398,11 +398,22 @@ t.test(
   },
 )
 
-t.test('where non-dumpable is not supported it is said once, and the relay runs', async (t) => {
+t.test('where hardening is not supported it is said once, and the relay runs; strict refuses', async (t) => {
   const { given } = await sandbox(t)
   const { report } = await hostProgram(t, { given, platform: 'sunos', times: 2 })
   t.equal(report.enabled[0], true)
-  t.equal(report.lines.filter((line) => /warn: dumpable .*this is sunos/.test(line)).length, 1)
+  const warnings = report.lines.filter((line) => /warn: not-hardened .*this is sunos/.test(line))
+  t.match(warnings, [/missing="non-dumpable tracer"/])
+  t.equal(warnings.length, 1)
+  const strict = await sandbox(t)
+  const refused = await hostProgram(t, {
+    given: { ...strict.given, hardening: 'strict' },
+    platform: 'sunos',
+    watch: strict.tokenFile,
+  })
+  t.match(refused.report, { reasons: ['ERR_HARDENING_INCOMPLETE'], lines: [/non-dumpable tracer .*sunos/] })
+  t.equal(refused.report.dumpable.length, 2, 'the token file is not opened')
+  t.ok(existsSync(strict.tokenFile))
 })
 
 t.test('the relay does not keep a program alive that has nothing else to do', async (t) => {

@@ -71,6 +71,7 @@ t.test('a use of the process’s own doors is found in every form', async (t) =>
     ['a.process.exit(1)', []],
     ['a.console.log(1)', []],
     ['const a = { process: 1 }', []],
+    ['interface A { readonly process?: B }', []],
     ['// process.exit(1)', []],
     [`'process.exit(1)'`, []],
   ]

@@ -1,10 +1,11 @@
 /** A status document for people. */
 import { ERROR_CODES, type ErrorCode } from '../errors.js'
+import type { Capabilities } from '../platform/index.js'
 import type { RelayStatus } from '../relay/status.js'
 
 /** Some lines, the last with its newline; `colour` dims what is not news. */
 export function readableStatus(status: RelayStatus, colour: boolean): string {
-  const { version, engine, port, since, tunnels, bytes, failures } = status
+  const { version, engine, capabilities, port, since, tunnels, bytes, failures } = status
   const dim = (text: string) => (colour ? `\x1b[2m${text}\x1b[22m` : text)
   const row = (name: string, text: string) => `  ${dim(name.padEnd(9))} ${text}\n`
   const failureRows = failures.map(({ at, code }, index) =>
@@ -15,8 +16,18 @@ export function readableStatus(status: RelayStatus, colour: boolean): string {
     row('up', `${readableDuration(Date.now() - Date.parse(since))} ${dim(`since ${since}`)}`),
     row('tunnels', `${tunnels.open} open, ${tunnels.total} in all`),
     row('bytes', `${readableBytes(bytes.up)} up, ${readableBytes(bytes.down)} down`),
+    row('native', readableCapabilities(capabilities)),
     ...(failureRows.length === 0 ? [row('failures', 'none')] : failureRows),
   ].join('')
+}
+
+/** `koffi: non-dumpable, sigusr1; typescript: tracer`; a relay of before the table says `unknown`. */
+export function readableCapabilities(capabilities: Capabilities | undefined): string {
+  const groups = new Map<string, string[]>()
+  for (const [name, { implementation }] of Object.entries(capabilities ?? {}))
+    groups.set(implementation, [...(groups.get(implementation) ?? []), name])
+  const texts = [...groups].map(([implementation, names]) => `${implementation}: ${names.join(', ')}`)
+  return texts.join('; ') || 'unknown'
 }
 
 /** `999 B`, `1.2 MiB`. */

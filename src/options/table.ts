@@ -26,6 +26,9 @@ export type OptionName = Exclude<keyof GivenOptions, 'log'>
 export const ENV_PROFILES = ['core', 'full'] as const
 export type EnvProfile = (typeof ENV_PROFILES)[number]
 
+export const HARDENING_LEVELS = ['strict', 'default', 'off'] as const
+export type Hardening = (typeof HARDENING_LEVELS)[number]
+
 export const LOG_FORMATS = ['text', 'json'] as const
 
 export const OPTION_TABLE: readonly OptionEntry[] = [
@@ -81,6 +84,15 @@ export const OPTION_TABLE: readonly OptionEntry[] = [
     kind: 'flag',
     defaultText: 'no',
     help: 'remove the token file even where the relay could not be started: no restart can try again',
+  },
+  {
+    name: 'hardening',
+    flag: '--hardening',
+    env: 'UPSTREAMPROXY_HARDENING',
+    kind: 'choice',
+    choices: HARDENING_LEVELS,
+    defaultText: 'default',
+    help: 'guard the memory that holds the token; strict: or do not start; off: leave the process debuggable',
   },
   {
     name: 'caBundle',

@@ -1,55 +1,73 @@
 /** What this machine offers: for each capability, what serves it and why. */
-import { loadPrctl, type Prctl } from './koffi.js'
+import { loadAddon } from './addon.js'
+import { type NativeImplementation, processControl } from './process-controls.js'
+import { tracerPid } from './tracer.js'
+
+export type { ProcessControl } from './process-control.js'
+export { processControl } from './process-controls.js'
+export { reasonOf } from './system-call-error.js'
+
+export type CapabilityName = 'non-dumpable' | 'sigusr1' | 'tracer' | 'framing' | 'socket-writes'
 
 export interface Capability {
-  /** what serves it; `none` where nothing does */
-  readonly implementation: string
+  readonly implementation: NativeImplementation | 'typescript' | 'unsupported'
+  /** what exactly it is, with its version; why it is this one; what was tried before it, and failed */
   readonly why: string
 }
 
-export type Capabilities = Readonly<Record<'non-dumpable', Capability>>
+export type Capabilities = Readonly<Record<CapabilityName, Capability>>
 
-/** The table. Asking changes nothing. */
+/** The table. Asking changes nothing in the process. Never throws. */
 export function capabilities(): Capabilities {
-  const prctl = loadedPrctl()
+  const found = processControl()
+  const native: Capability =
+    'absent' in found
+      ? { implementation: 'unsupported', why: found.absent }
+      : { implementation: found.implementation, why: found.why }
   return {
-    'non-dumpable': 'absent' in prctl ? { implementation: 'none', why: prctl.absent } : describe(prctl),
+    'non-dumpable': native,
+    sigusr1: sigusr1(native),
+    tracer: tracer(native),
+    ...DATA_PATH,
   }
 }
 
 /**
- * Makes this process non-dumpable (prctl(2), PR_SET_DUMPABLE): other processes of its user can no longer trace it, or
- * read its memory and descriptors. Asks the kernel afterwards whether it is so.
- * @returns why it is not so; undefined where it is. Never throws.
+ * The process that traces this one, 0 for none.
+ * @throws SystemCallError where /proc cannot be read
  */
-export function makeNonDumpable(): { readonly failed: string } | undefined {
-  const prctl = loadedPrctl()
-  if ('absent' in prctl) return { failed: prctl.absent }
-  try {
-    const { result, errno } = prctl.call(PR_SET_DUMPABLE, 0)
-    if (result !== 0) return { failed: `prctl answered errno ${errno}` }
-    const state = prctl.call(PR_GET_DUMPABLE, 0).result
-    return state === 0
-      ? undefined
-      : { failed: `prctl answered 0, but the process is still dumpable (${state})` }
-  } catch (error) {
-    return { failed: error instanceof Error ? error.message : String(error) }
+export function findTracer(): number {
+  const found = processControl()
+  return 'absent' in found ? tracerPid() : found.control.tracerPid()
+}
+
+/** Files that are there as this package's addon and will not load, each with its reason. */
+export function brokenAddons(): readonly { readonly path: string; readonly reason: string }[] {
+  return loadAddon().broken
+}
+
+function sigusr1(native: Capability): Capability {
+  const bun = process.versions['bun']
+  if (bun !== undefined) {
+    return { implementation: 'typescript', why: `left as it is: Bun ${bun} opens no inspector at SIGUSR1` }
   }
+  if (process.platform === 'win32') return { implementation: 'unsupported', why: 'Windows has no SIGUSR1' }
+  if (native.implementation !== 'unsupported') return native
+  return { implementation: 'typescript', why: `a listener of its own alone; ${native.why}` }
 }
 
-type Loaded = Prctl | { readonly absent: string }
-let loaded: Loaded | undefined
-
-// Once: loading takes 20 to 30 ms.
-function loadedPrctl(): Loaded {
-  loaded ??= loadPrctl(process.platform, process.arch)
-  return loaded
+function tracer(native: Capability): Capability {
+  if (process.platform !== 'linux') {
+    return { implementation: 'unsupported', why: `TracerPid is Linux's, and this is ${process.platform}` }
+  }
+  return native.implementation === 'addon'
+    ? native
+    : { implementation: 'typescript', why: `TracerPid in /proc/self/task; ${native.why}` }
 }
 
-function describe({ implementation, why }: Prctl): Capability {
-  return { implementation, why }
-}
-
-// <linux/prctl.h>
-const PR_GET_DUMPABLE = 3
-const PR_SET_DUMPABLE = 4
+// What serves them: the portable engine, whatever the addon could do. An engine on the addon changes this, and no other
+// place.
+const DATA_PATH = {
+  framing: { implementation: 'typescript', why: 'the portable engine: chunks by src/wire, frames by ws' },
+  'socket-writes': { implementation: 'typescript', why: 'the portable engine: node:net' },
+} as const satisfies Partial<Capabilities>

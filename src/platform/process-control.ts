@@ -17,11 +17,17 @@ export interface ProcessControl {
   isDumpable(): boolean
   /** sigaction(2) */
   sigusr1(): Disposition
-  /** Ignores SIGUSR1 from now on; keeps what was there for `restoreSigusr1`. Twice is once. */
+  /** Ignores SIGUSR1 from now on; keeps what was there for `restoreSigusr1`. Where it is ignored already: nothing. */
   ignoreSigusr1(): void
-  /** Puts back what `ignoreSigusr1` replaced; does nothing where there is nothing to put back. */
+  /**
+   * Puts back what `ignoreSigusr1` replaced; does nothing where there is nothing to put back, or where somebody else has
+   * set the disposition since.
+   */
   restoreSigusr1(): void
-  /** the process that traces this one, 0 for none: TracerPid of proc_pid_status(5) */
+  /**
+   * the process that traces this one, 0 for none: TracerPid of proc_pid_status(5), of every thread, since a tracer of
+   * any thread reads the memory of all
+   */
   tracerPid(): number
 }
 

@@ -1,5 +1,6 @@
 /** What the relay tells of itself at `GET /__upstreamproxy/status`: counts and codes, nothing secret. */
 import { type ErrorCode, ProxyError } from '../errors.js'
+import { type Capabilities, capabilities } from '../platform/index.js'
 import { VERSION } from '../version.js'
 import type { OriginRequest } from '../wire/request-head.js'
 import { errorAnswer, jsonAnswer } from './answers.js'
@@ -11,6 +12,8 @@ export interface RelayStatus {
   readonly version: string
   /** which engine carries the bytes */
   readonly engine: string
+  /** what serves each capability of this machine, and why */
+  readonly capabilities: Capabilities
   /** when the relay began to listen, ISO 8601 */
   readonly since: string
   readonly port: number
@@ -45,6 +48,7 @@ export class Counters {
       name: 'upstreamproxy',
       version: VERSION,
       engine: this.#engine,
+      capabilities: capabilities(),
       since: this.#since,
       port,
       tunnels: { open: this.tunnelsOpen, total: this.tunnelsTotal },

@@ -67,6 +67,7 @@ t.test('for people, the document is some lines; colour only dims them', async (t
   t.match(text, /^upstreamproxy 0\.1\.0 on 127\.0\.0\.1:41234 \(engine: node\)\n/)
   t.match(text, /tunnels +3 open, 120 in all\n/)
   t.match(text, /bytes +1\.2 MiB up, 999 B down\n/)
+  t.match(text, /native +koffi: non-dumpable, sigusr1; typescript: tracer, framing, socket-writes\n/)
   t.match(
     text,
     /failures +2026-11-24T07:11:03\.000Z ERR_GATEWAY_TLS the TLS connection to the gateway failed\n/,
@@ -153,6 +154,13 @@ const DOCUMENT = {
   name: 'upstreamproxy',
   version: '0.1.0',
   engine: 'node',
+  capabilities: {
+    'non-dumpable': { implementation: 'koffi', why: 'it is installed' },
+    sigusr1: { implementation: 'koffi', why: 'it is installed' },
+    tracer: { implementation: 'typescript', why: 'of /proc' },
+    framing: { implementation: 'typescript', why: 'the portable engine' },
+    'socket-writes': { implementation: 'typescript', why: 'the portable engine' },
+  },
   since: '2026-11-24T07:11:00.000Z',
   port: 41234,
   tunnels: { open: 3, total: 120 },

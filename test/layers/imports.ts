@@ -63,7 +63,8 @@ function specifierAfterFrom(tokens: readonly Token[], from: number): (string | u
 
 function globalAt(tokens: readonly Token[], at: number): string[] {
   const name = tokens[at]?.text ?? ''
-  if (tokens[at + 1]?.text === ':') return [] // a key of an object, or a parameter's name
+  const mark = tokens[at + 1]?.text === '?' ? at + 2 : at + 1
+  if (tokens[mark]?.text === ':') return [] // a key of an object or a type, or a parameter's name
   if (name !== 'process') return [name]
   const dot = tokens[at + 1]?.text === '?' ? at + 2 : at + 1
   const member = tokens[dot + 1]

@@ -134,7 +134,7 @@ function packageOf(path: string): 'src' | 'gateway/src' {
 // Small things that everything may stand on; of ours they use the errors at most.
 const BASE = ['errors', 'log', 'limits', 'version']
 const STEPS = ['token', 'ca-bundle', 'trust', 'environment', 'inherited', 'options']
-const UNDER_INIT = [...BASE, 'pem', ...STEPS, 'wire', 'platform', 'relay']
+const UNDER_INIT = [...BASE, 'pem', ...STEPS, 'hardening', 'wire', 'platform', 'relay']
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   limits: [],
@@ -145,6 +145,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   platform: ['errors'],
   relay: ['wire', 'platform', ...BASE],
   ...Object.fromEntries(STEPS.map((step) => [step, BASE])),
+  hardening: [...BASE, 'platform'],
   'ca-bundle': [...BASE, 'pem'],
   trust: [...BASE, 'pem'],
   init: UNDER_INIT,
