@@ -47,6 +47,9 @@
         '-Wall',
         '-Wextra',
       ],
+      'conditions': [
+        ['target_arch=="arm64"', { 'cflags_cc': ['-mno-outline-atomics'] }],
+      ],
       'ldflags': [
         '-nodefaultlibs',
         '-nostartfiles',

@@ -1,5 +1,6 @@
 // The prebuilt addons, prebuilds/<platform>-<arch>/upstreamproxy.node, from native/ by cmake-js.
 //   node scripts/prebuild.mjs              builds both and puts them in their place (after every change of native/)
+//   node scripts/prebuild.mjs --sources    prints the hash of what they are made of
 //   node scripts/prebuild.mjs --out DIR    builds into DIR/<platform>-<arch>/, to compare: the same compiler gives the same bytes
 // Needs cmake, g++ and, for arm64, aarch64-linux-gnu-g++ (Debian: g++-aarch64-linux-gnu). native/prebuilds.json keeps
 // what they were made of and by.
@@ -18,6 +19,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const CROSS = ['--CDCMAKE_SYSTEM_NAME=Linux', '--CDCMAKE_SYSTEM_PROCESSOR=aarch64']
@@ -26,10 +28,12 @@ const TARGETS = [
   { name: 'linux-arm64', arch: 'arm64', compiler: 'aarch64-linux-gnu-g++', cross: CROSS },
 ]
 
-const out = process.argv[2] === '--out' ? process.argv[3] : undefined
-if (out === undefined && process.argv.length > 2) {
-  console.error('usage: node scripts/prebuild.mjs [--out DIR]')
-  process.exit(64)
+const { out, sources } = parseArgs({
+  options: { out: { type: 'string' }, sources: { type: 'boolean' } },
+}).values
+if (sources) {
+  console.log(sourcesHash())
+  process.exit()
 }
 const compilers = {}
 for (const { name, arch, compiler, cross } of TARGETS) {
@@ -63,8 +67,8 @@ function build(arch, definitions) {
 // What it is made of: changes to the comments in it count as well, which is no harm.
 function sourcesHash() {
   const hash = createHash('sha256')
-  const sources = readdirSync(join(root, 'native')).filter((name) => /\.(?:cc|h|map)$/.test(name))
-  for (const path of ['CMakeLists.txt', ...sources.sort().map((name) => `native/${name}`)])
+  const names = readdirSync(join(root, 'native')).filter((name) => /\.(?:cc|h|map)$/.test(name))
+  for (const path of ['CMakeLists.txt', ...names.sort().map((name) => `native/${name}`)])
     hash.update(`${path}\n`).update(readFileSync(join(root, path)))
   return hash.digest('hex')
 }
