@@ -76,19 +76,23 @@ const CORE: Attack = {
 }
 
 const ATTACKS: readonly Attack[] = [...OF_MEMORY, ...OF_FILES, INSPECTOR, CORE]
+// SIGUSR1 is no way in there: its default action ends the process, hardened or not. What the others would write to disk
+// are its gigabytes of reserved memory.
+const NOT_ON_BUN = ['SIGUSR1', 'gdb', 'SIGQUIT']
 
-for (const [name, program] of runtimes()) {
+for (const [name, program] of runtimes({ bun: true })) {
   t.test(`what leaks from an unhardened process does not leak from ours, on ${name}`, SKIP, async (t) => {
     const open = await startVictim(t, program, 'off')
     const hardened = await startVictim(t, program, 'default')
     t.match([open.host.report, hardened.host.report], [{ enabled: true }, { enabled: true, lines: [] }])
-    for (const attack of ATTACKS) {
+    const attacks = name === 'bun' ? ATTACKS.filter((attack) => !NOT_ON_BUN.includes(attack.name)) : ATTACKS
+    for (const attack of attacks) {
       const leak = await attack.run(open, UID)
       const blocked = leak === 'leaked' ? undefined : blockedAlready(attack.name, leak)
       if (blocked === undefined) t.equal(leak, 'leaked', `${attack.name}: leaks where nothing guards`)
       else t.pass(`${attack.name}: leaks where nothing guards`, { skip: blocked })
       const answer = await attack.run(hardened, UID)
-      t.match(answer, /^refused \w+$/, `${attack.name}: does not leak from ours`)
+      t.match(answer, /^refused (?:EPERM|EACCES|INSPECTOR|CORE)$/, `${attack.name}: does not leak from ours`)
     }
     t.equal(existsSync(hardened.host.tokenFile), false)
   })
@@ -112,7 +116,7 @@ async function startVictim(t: Test, program: string, hardening: 'off' | 'default
     program,
     uid: UID,
     given: { hardening },
-    flags: [`--inspect-port=127.0.0.1:${inspectorPort}`],
+    flags: program.endsWith('bun') ? [] : [`--inspect-port=127.0.0.1:${inspectorPort}`],
     env: { SECRET },
     // Into a file that has no name any more.
     before: `fs.writeFileSync('secret', process.env.SECRET); fs.openSync('secret'); fs.unlinkSync('secret')`,

@@ -81,7 +81,7 @@ for (const [name, program] of runtimes({ bun: true })) {
         fs.promises.open = (path, ...rest) => {
           if (path.endsWith('/token')) load('inspector').open(0, '127.0.0.1')
           return open(path, ...rest)
-        }`.replaceAll('\n', ';')
+        }`
       const host = await start(t, { before })
       t.match(host.report, { reason: 'ERR_HARDENING_INSPECTOR' })
       t.ok(existsSync(host.tokenFile))

@@ -1,6 +1,6 @@
 /**
  * A host program: calls init as its arguments say, tells in one line of JSON what came of it, and then evaluates each
- * line of its standard input and answers with one line of JSON, until the input ends.
+ * line of its standard input (a script, as a JSON string) and answers with one line of JSON, until the input ends.
  */
 import fs from 'node:fs'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
@@ -39,7 +39,7 @@ await evaluate(before)
 // What the script replaced in `fs` holds for imports too.
 syncBuiltinESMExports()
 tell(await init())
-for await (const line of createInterface({ input: process.stdin })) tell(await evaluate(line))
+for await (const line of createInterface({ input: process.stdin })) tell(await evaluate(JSON.parse(line)))
 
 async function evaluate(script: string): Promise<unknown> {
   try {

@@ -130,7 +130,7 @@ export async function startHost(t: Test, settings: HostSettings = {}): Promise<H
     errors: () => errors,
     ended,
     async ask(script) {
-      child.stdin.write(`${script}\n`)
+      child.stdin.write(`${JSON.stringify(script)}\n`)
       return answer(script)
     },
   }

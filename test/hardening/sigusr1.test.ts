@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import t, { type Test } from 'tap'
-import { eventually } from '../support/deadline.js'
+import { eventually, within } from '../support/deadline.js'
 import { sigusr1Of } from '../support/disposition.js'
+import { runtimeProgram } from '../support/runtimes.js'
 import { type Host, runtimes, startHost } from './host.js'
 
 const LINUX = process.platform === 'linux' ? {} : { skip: 'the kernel tells of dispositions on Linux' }
@@ -84,7 +85,7 @@ for (const [name, program] of runtimes()) {
             given: { ...JSON.parse(process.argv[2]).given, sessionId: 's', hardening: '${hardening}' },
             before: 'fs.writeSync = (_, text) => load("worker_threads").parentPort.postMessage(JSON.parse(text))',
           })],
-        }).on('message', resolve))`.replaceAll('\n', ' ')
+        }).on('message', resolve))`
       const strict = await host.ask(inWorker('strict'))
       t.match(strict, { reason: 'ERR_HARDENING_INCOMPLETE', lines: [/inspector .*in the main thread/] })
       t.match(await host.ask(inWorker('default')), {
@@ -96,6 +97,23 @@ for (const [name, program] of runtimes()) {
     })
   })
 }
+
+const bun = runtimeProgram('bun')
+// In CI it is promised.
+const NO_BUN = 'absent' in bun && !process.env['CI'] && bun.absent
+t.test('Bun opens no inspector at SIGUSR1: the signal is left as it is', { skip: NO_BUN }, async (t) => {
+  if ('absent' in bun) throw new Error(bun.absent)
+  for (const hardening of ['off', 'strict'] as const) {
+    const host = await startHost(t, { program: bun.program, given: { hardening } })
+    t.equal(sigusr1Of(host.pid), 'default', hardening)
+    t.match(await host.ask('init()'), { reason: 'ERR_TOKEN_MISSING' })
+    await host.ask(COUNT)
+    await counts(host, 1)
+    const other = await startHost(t, { program: bun.program, given: { hardening } })
+    other.process.kill('SIGUSR1')
+    t.equal(await within(other.ended, 'its end'), 'SIGUSR1', 'which ends the process')
+  }
+})
 
 t.test('--disable-sigusr1 goes together with it', LINUX, async (t) => {
   for (const [name, program] of runtimes().slice(1)) {
