@@ -8,6 +8,9 @@
  */
 import type { SocketWriter } from './socket-writer.js'
 
+export { FRAME_HEADROOM } from '../wire/client-frame.js'
+export { FRAME_EVENT } from '../wire/frame-event.js'
+
 export interface Framing {
   /**
    * Makes a chunk in a binary frame of a payload that already lies in `arena`, in place: chunk header and frame header
@@ -18,9 +21,6 @@ export interface Framing {
   encodeFrameInto(arena: Uint8Array, payloadStart: number, payloadBytes: number, key: number): number
   createDecoder(options: FrameDecoderOptions): FrameDecoder
 }
-
-/** 2 + 8 bytes of length + 4 of key, then a chunk's tag and its longest varint */
-export const FRAME_HEADROOM = 20
 
 export interface FrameDecoderOptions {
   /** cap on a message, in bytes, and on a field in it; over it: ERR_CHUNK_TOO_LARGE */
@@ -42,13 +42,13 @@ export interface FrameDecoder {
   takePayload(): Buffer[]
   /** Payload of the last ping since the last call (RFC 6455 §5.5.3: only the last one needs an answer), a copy. */
   takePing(): Buffer | undefined
-  /** chunk payload so far, in bytes: handed on, held back or waiting to be taken */
+  /** chunk payload that was certain so far, in bytes: handed on, or waiting to be taken */
   readonly payloadBytes: number
   /** code of the Close that came, 1005 where it had none; undefined before it */
   readonly closeCode: number | undefined
   /** what broke the protocol; undefined where nothing did */
   readonly failure: FramingFailure | undefined
-  /** true where an end of the stream now would cut no message short */
+  /** true where an end of the stream now would cut no message short; says nothing after a failure */
   readonly betweenMessages: boolean
 }
 
@@ -57,18 +57,3 @@ export interface FramingFailure {
   /** what was expected and what came; holds none of the bytes */
   readonly message: string
 }
-
-/** Bits of what `push` returns. */
-export const FRAME_EVENT = {
-  /** payload was written to the writer, or waits in `takePayload` */
-  payload: 1,
-  /** `takePing` has one */
-  ping: 2,
-  pong: 4,
-  /** `closeCode` is set */
-  closed: 8,
-  /** `failure` is set */
-  failed: 16,
-  /** the writer holds a queue now */
-  queued: 32,
-} as const

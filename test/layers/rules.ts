@@ -142,7 +142,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   log: ['errors'],
   pem: ['errors'],
   wire: ['errors'],
-  platform: ['errors'],
+  platform: ['errors', 'wire'],
   relay: ['wire', 'platform', ...BASE],
   ...Object.fromEntries(STEPS.map((step) => [step, BASE])),
   hardening: [...BASE, 'platform'],
