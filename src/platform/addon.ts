@@ -58,7 +58,8 @@ function look(folder: URL): AddonLookup {
         throw new Error(`its interface is ${version ?? 'unknown'}, and not ${INTERFACE}`)
       return { addon: loaded.exports as Addon, path, broken }
     } catch (error) {
-      broken.push({ path, reason: reasonOf(error) })
+      // The loader's own text begins with the path.
+      broken.push({ path, reason: reasonOf(error).replace(`${path}: `, '') })
     }
   }
   return { broken }

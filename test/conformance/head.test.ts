@@ -176,6 +176,7 @@ await bench.test('the status document says what the relay does, to loopback name
   t.equal(during.bytes.down, before.bytes.down + 3 + ESTABLISHED.length)
   t.same(Object.keys(during).sort(), [
     'bytes',
+    'capabilities',
     'engine',
     'failures',
     'name',

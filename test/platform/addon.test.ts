@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -25,11 +34,40 @@ t.test('a file that is there and will not load is reported, and falls through', 
   const { addon, broken } = loadAddon(folder)
   t.equal(addon, undefined)
   t.match(broken, [
-    { path: join(fileURLToPath(folder), PREBUILD), reason: /file too short|invalid ELF header/ },
+    { path: join(fileURLToPath(folder), PREBUILD), reason: /^(?:file too short|invalid ELF header)$/ },
     { path: join(fileURLToPath(folder), BUILD), reason: /file too short/ },
   ])
   t.equal(loadAddon(folder), loadAddon(folder), 'looked for once')
 })
+
+t.test(
+  'init says so in the log, the table why something else serves, and the relay does without',
+  async (t) => {
+    const folder = folderOf(t, { [PREBUILD]: 'garbage', token: 'token\n' })
+    symlinkSync(join(ROOT, 'node_modules'), fileURLToPath(new URL('node_modules', folder)))
+    cpSync(join(ROOT, 'dist'), fileURLToPath(new URL('dist', folder)), { recursive: true })
+    copyFileSync(join(ROOT, 'package.json'), fileURLToPath(new URL('package.json', folder)))
+    const script = `const { initUpstreamProxy } = await import('./dist/index.js')
+    const lines = []
+    const given = { tokenFile: './not-there', sessionId: 's', log: (line) => lines.push(line) }
+    const results = [await initUpstreamProxy(given), await initUpstreamProxy(given)]
+    const { capabilities } = await import('./dist/platform/index.js')
+    console.log(JSON.stringify({ reasons: results.map(({ reason }) => reason), lines, table: capabilities() }))`
+    const env = { CLAUDE_CODE_REMOTE: '1', CCR_UPSTREAM_PROXY_ENABLED: '1', HOME: '/' }
+    const told = run(process.execPath, script, { cwd: fileURLToPath(folder), env })
+    t.match(told, {
+      reasons: ['ERR_TOKEN_MISSING', 'ERR_TOKEN_MISSING'],
+      lines: [
+        /warn: addon-broken path=\S+upstreamproxy\.node reason="file too short"/,
+        /disabled/,
+        /disabled/,
+      ],
+      table: {
+        'non-dumpable': { implementation: 'koffi', why: /addon: \S+upstreamproxy\.node: file too short$/ },
+      },
+    })
+  },
+)
 
 t.test('an addon of another package, or of another time, is not taken for ours', async (t) => {
   const koffi = createRequire(import.meta.url).resolve(`@koromix/koffi-linux-${process.arch}`)
@@ -88,6 +126,10 @@ t.test("invariant 9: the addon comes from this package's folder, and from nowher
 function lookupIn(program: string, options: { cwd: string; env: NodeJS.ProcessEnv }): unknown {
   const script = `const { addon, path = '', broken } = (await import(${JSON.stringify(MODULE)})).loadAddon()
     console.log(JSON.stringify({ version: addon?.version ?? '', path, broken }))`
+  return run(program, script, options)
+}
+
+function run(program: string, script: string, options: { cwd: string; env: NodeJS.ProcessEnv }): unknown {
   const variables = Object.entries(options.env).map(([name, value]) => `${name}=${value}`)
   // Through env(1): tap adds variables of its own to whatever is spawned.
   const words = ['-i', ...variables, program, '--input-type=module', '-e', script]
