@@ -63,6 +63,22 @@ for (const [name, program] of runtimes()) {
       await shuts(t, stripped)
     })
 
+    t.test('stays shut by a listener alone where nothing native serves', async (t) => {
+      const host = await start(t, {
+        before: `Object.defineProperty(process, 'platform', { value: 'sunos' }), 0`,
+      })
+      t.match(host.report.lines, [/not-hardened missing="non-dumpable tracer"/])
+      t.equal(sigusr1Of(host.pid), 'caught')
+      await shuts(t, host)
+      for (const remove of REMOVALS) {
+        await host.ask(remove)
+        t.equal(sigusr1Of(host.pid), 'caught', remove)
+        await shuts(t, host)
+      }
+      await host.ask(COUNT)
+      await counts(host, 1)
+    })
+
     t.test('is at its default in children: what is ignored is not inherited', async (t) => {
       const host = await start(t)
       t.equal(sigusr1Of(host.pid), 'ignored')
