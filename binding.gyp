@@ -25,6 +25,7 @@
         'NAPI_VERSION=8',
         'NAPI_DISABLE_CPP_EXCEPTIONS',
         'NODE_ADDON_API_DISABLE_DEPRECATED',
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
       ],
       # node-gyp's own: with 64-bit offsets asked for, glibc's headers call fcntl64, which is not in every C library.
       'defines!': [

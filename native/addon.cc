@@ -7,6 +7,7 @@
 //         kept beyond the call.
 // Rule 3: an environment (a thread) owns its writers: when it is torn down, they are let go of, and libuv's handles with
 //         them, before the loop is.
+//         Node runs the loop once more before that, when JavaScript cannot run any more: callbacks look first.
 // Rule 4: callbacks are properties of the writer's own object, so that the garbage collector sees what they hold.
 #include <errno.h>
 #include <napi.h>
@@ -295,6 +296,8 @@ class WriterObject final : public Napi::ObjectWrap<WriterObject> {
     const Napi::HandleScope scope(env);
     // Keeps it through the callback, whatever becomes of the reference.
     const Napi::Object self = Value();
+    bool has_options = false;
+    if (napi_has_named_property(env, self, "options", &has_options) != napi_ok) return Release();
     SystemResult result = writer_.Drain();
     // libuv has stopped to watch; if the kernel has no name for what is wrong, the peer is gone all the same.
     if (broken && result.ok() && writer_.wants_writable()) result = {ECONNRESET, "poll"};
