@@ -1,13 +1,13 @@
 /** The runtimes that scripts/runtimes.mjs has installed. */
-import { existsSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { type CachedProgram, cachedProgram } from './cached-program.js'
 
 export const RUNTIME_NAMES = ['node-22', 'node-24', 'node-26', 'bun'] as const
 export type RuntimeName = (typeof RUNTIME_NAMES)[number]
 
+/** They do not run on this machine as it is: `pnpm-musl` is a Node with a program attached. */
+export type ForeignRuntimeName = 'pnpm-musl' | 'bun-musl' | 'node-arm64'
+
 /** Path of a runtime's program, or why there is none. */
-export function runtimeProgram(name: RuntimeName): { program: string } | { absent: string } {
-  const file = fileURLToPath(new URL(`../../.cache/runtimes/${name}/program`, import.meta.url))
-  if (!existsSync(file)) return { absent: `${name} is not installed: node scripts/runtimes.mjs` }
-  return { program: readFileSync(file, 'utf8') }
+export function runtimeProgram(name: RuntimeName | ForeignRuntimeName): CachedProgram {
+  return cachedProgram('runtimes', name, 'scripts/runtimes.mjs')
 }
