@@ -1,11 +1,13 @@
 // The C++ parts under clang's sanitizers: the writer's tests with AddressSanitizer and UndefinedBehaviorSanitizer, and
-// with ThreadSanitizer; then the decoders and the encoder under libFuzzer.
+// with ThreadSanitizer; the whole addon in Node, at every end that its objects can come to, with AddressSanitizer; then the
+// decoders and the encoder under libFuzzer.
 //   node scripts/native-checks.mjs                  the short form, which the tests run: under half a minute
 //   node scripts/native-checks.mjs --seconds 3600   fuzzes for so long; what it learns stays in .cache/fuzz
 // Needs clang with its runtime (Debian: clang, libclang-rt-14-dev). Ends with 1 where something does not hold, and libFuzzer
 // then says where it has put the input.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -30,7 +32,35 @@ const folder = mkdtempSync(join(tmpdir(), 'upstreamproxy-native-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 run(compile('writer_test', MEMORY), [])
 run(compile('writer_test', ['-fsanitize=thread']), [])
+lifetimes()
 fuzz(compile('fuzz_framing', ['-fsanitize=fuzzer', ...MEMORY]))
+
+// Node itself has no sanitizer in it, so clang's is loaded before it. Leaks are not looked for: Node leaves many at its end.
+function lifetimes() {
+  const addon = join(folder, 'sanitized.node')
+  const require = createRequire(import.meta.url)
+  const headers = [require('node-addon-api').include_dir, require('node-api-headers').include_dir]
+  const cmake = readFileSync(join(root, 'CMakeLists.txt'), 'utf8')
+  const [, defines] = /set\(DEFINES\n([^)]*)\)/.exec(cmake)
+  const flags = [
+    ...['-std=c++17', '-g', '-O1', '-fPIC', '-shared', '-fno-exceptions', '-fno-rtti'],
+    ...['-fsanitize=address', '-shared-libasan'],
+    ...defines
+      .trim()
+      .split(/\s+/)
+      .map((define) => `-D${define}`),
+    ...headers.flatMap((header) => ['-isystem', header]),
+  ]
+  const edge = ['addon.cc', 'writable_watcher.cc'].map((name) => join(root, 'native', name))
+  run('clang++', [...flags, ...edge, ...parts, '-o', addon])
+  const sanitizer = spawnSync('clang++', ['-print-file-name=libclang_rt.asan-x86_64.so'], {
+    encoding: 'utf8',
+  })
+  run(process.execPath, ['--expose-gc', join(root, 'native/test/lifetimes.mjs'), addon], {
+    LD_PRELOAD: sanitizer.stdout.trim(),
+    ASAN_OPTIONS: 'detect_leaks=0',
+  })
+}
 
 function fuzz(program) {
   const seeds = join(folder, 'seeds')
@@ -68,8 +98,9 @@ function compile(name, flags) {
   return program
 }
 
-function run(program, args) {
+function run(program, args, env = {}) {
   const { status, error, stdout, stderr } = spawnSync(program, args, {
+    env: { ...process.env, ...env },
     encoding: 'utf8',
     timeout: DEADLINE_MS,
   })
