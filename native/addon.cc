@@ -542,10 +542,11 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
     return Napi::Number::New(env, events);
   }
 
-  // A writer that is JavaScript's, such as one over node:net.
+  // A writer that is JavaScript's, such as one over node:net. What waits to be taken goes on waiting.
   Napi::Value PushToForeign(Napi::Env env, Bytes bytes, Napi::Object writer) {
-    unsigned events = decoder_.Push(bytes, &kept_);
-    if (!Succeeded(env, kept_.result())) return env.Undefined();
+    KeepingSink passing;
+    unsigned events = decoder_.Push(bytes, &passing);
+    if (!Succeeded(env, passing.result())) return env.Undefined();
     if ((events & kEventPayload) == 0) return Napi::Number::New(env, events);
     const Napi::Value write = writer.Get("write");
     if (env.IsExceptionPending()) return env.Undefined();
@@ -553,7 +554,7 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
       ThrowType(env, "expected a SocketWriter");
       return env.Undefined();
     }
-    const Napi::Value queued = write.As<Napi::Function>().Call(writer, {kept_.TakeAll(env)});
+    const Napi::Value queued = write.As<Napi::Function>().Call(writer, {passing.TakeAll(env)});
     if (env.IsExceptionPending()) return env.Undefined();
     if (queued.IsNumber() && queued.As<Napi::Number>().DoubleValue() > 0) events |= kEventQueued;
     return Napi::Number::New(env, events);
