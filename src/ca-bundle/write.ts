@@ -8,9 +8,11 @@
  * Rule 3: everyone may read it: it is no secret, and clients run as other users too.
  */
 import { createHash, randomBytes } from 'node:crypto'
+import { fsync } from 'node:fs'
 import { chmod, link, lstat, mkdir, mkdtemp, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, extname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { ProxyError } from '../errors.js'
 
 export interface WrittenBundle {
@@ -102,7 +104,8 @@ async function writeDurably(path: string, text: string): Promise<void> {
     await file.writeFile(text, 'latin1')
     // Whatever our umask is.
     await file.chmod(0o644)
-    await file.sync()
+    // Not file.sync(): under Yarn's Plug'n'Play that is a method that throws.
+    await flush(file.fd)
   } finally {
     await file.close()
   }
@@ -138,3 +141,5 @@ function removal(folder: string): () => Promise<void> {
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error)
 }
+
+const flush = promisify(fsync)
