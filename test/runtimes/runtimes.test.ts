@@ -1,11 +1,12 @@
 /**
  * The core of the suite on every other runtime. On other Nodes the test files themselves run there; under Bun, which
- * tap does not run on, the relay process of the conformance suite does.
+ * tap does not run on, the relay process of the conformance suite does. And on each, this one included, the addon loads.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { needingPrograms, programOf } from '../support/cached-program.js'
 import { RUNTIME_NAMES, type RuntimeName, runtimeProgram } from '../support/runtimes.js'
 
 // What touches the runtime: sockets, TLS, processes, files. The pure parts are the same everywhere.
@@ -14,24 +15,36 @@ const CONFORMANCE = CORE.filter((name) => name.startsWith('conformance/'))
 
 for (const name of RUNTIME_NAMES) {
   const runtime = runtimeProgram(name)
-  // In CI the runtimes are promised: a missing one fails.
-  const skip = 'absent' in runtime && !process.env['CI'] ? runtime.absent : false
-  t.test(`the core passes on ${name}`, { skip, timeout: 300_000 }, async (t) => {
-    if ('absent' in runtime) throw new Error(runtime.absent)
+  const needs = { ...needingPrograms(runtime), timeout: 300_000 }
+  t.test(`the core passes on ${name}`, needs, async (t) => {
     for (const file of name === 'bun' ? CONFORMANCE : CORE) {
-      const { status, output } = await runTestFile(name, runtime.program, file)
+      const { status, output } = await runTestFile(name, programOf(runtime), file)
       if (!t.equal(status, 0, `${file} passes`)) t.comment(failuresOf(output))
     }
   })
+  t.test(`the addon loads on ${name}`, needs, (t) => assertAddon(t, programOf(runtime)))
+}
+
+t.test('the addon loads on the Node of these tests', (t) => assertAddon(t, process.execPath))
+
+async function assertAddon(t: Test, program: string) {
+  const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+  const { status, output } = await run(program, [cli, '--version', '--json'])
+  t.equal(status, 0, output)
+  t.match(JSON.parse(output).capabilities['non-dumpable'], { implementation: 'addon', why: /\.node \(/ })
 }
 
 async function runTestFile(name: RuntimeName, program: string, file: string) {
   const path = fileURLToPath(new URL(`../${file}.test.js`, import.meta.url))
+  return name === 'bun'
+    ? run(process.execPath, [path], { CONFORMANCE_RUNTIME: program })
+    : run(program, [path])
+}
+
+async function run(command: string, args: readonly string[], extra: NodeJS.ProcessEnv = {}) {
   // The runner's own wiring must not reach another runtime.
   const { NODE_OPTIONS: _, ...env } = process.env
-  const [command, extra] =
-    name === 'bun' ? [process.execPath, { CONFORMANCE_RUNTIME: program }] : [program, {}]
-  const child = spawn(command, [path], {
+  const child = spawn(command, args, {
     env: { ...env, ...extra, TAP: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
