@@ -1,0 +1,13 @@
+/** The suite of SocketWriter, for every implementation and kind of socket; what is true of the addon's alone is below. */
+import t from 'tap'
+import { present, skipping, WRITERS } from './implementations.js'
+import { socketWriterSuite } from './socket-writer-suite.js'
+
+for (const { name, load } of WRITERS) {
+  const loaded = load()
+  for (const kind of ['tcp', 'unix'] as const) {
+    t.test(`socket writes by ${name} over ${kind}`, skipping(loaded), (t) =>
+      socketWriterSuite(t, present(loaded), kind),
+    )
+  }
+}
