@@ -61,6 +61,16 @@ bool BytesOf(napi_env env, napi_value value, Bytes* bytes) {
   return true;
 }
 
+// A cap in bytes, out of any number from 0 on (Infinity is one); false for anything else.
+bool CapIn(Napi::Value value, uint64_t* cap) {
+  if (!value.IsNumber()) return false;
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= 0)) return false;
+  constexpr uint64_t kMostBytes = (1ULL << 53) - 1;
+  *cap = number < static_cast<double>(kMostBytes) ? static_cast<uint64_t>(number) : kMostBytes;
+  return true;
+}
+
 // ── process ──
 
 Napi::Value SetDumpable(const Napi::CallbackInfo& info) {
@@ -160,9 +170,10 @@ class WriterObject final : public Napi::ObjectWrap<WriterObject> {
       : Napi::ObjectWrap<WriterObject>(info), writer_(CapOf(info)), writers_(static_cast<Writers*>(info.Data())) {
     const Napi::Env env = info.Env();
     if (env.IsExceptionPending()) return;
-    int64_t descriptor = info[0].As<Napi::Number>().Int64Value();
-    if (descriptor < 0 || descriptor > 0x7fffffff) descriptor = -1;
-    if (!Succeeded(env, writer_.Open(static_cast<int>(descriptor)))) return;
+    // What is no descriptor (NaN is none either) must not become that of standard input.
+    const double number = info[0].As<Napi::Number>().DoubleValue();
+    const int descriptor = number >= 0 && number <= 0x7fffffff ? static_cast<int>(number) : -1;
+    if (!Succeeded(env, writer_.Open(descriptor))) return;
     Napi::Object self = info.This().As<Napi::Object>();
     self.TypeTag(&kTag);
     self.DefineProperty(Napi::PropertyDescriptor::Value("options", info[1]));
@@ -198,11 +209,9 @@ class WriterObject final : public Napi::ObjectWrap<WriterObject> {
     }
     const Napi::Value cap = info[1].As<Napi::Object>().Get("maxQueuedBytes");
     if (env.IsExceptionPending()) return 0;
-    if (!cap.IsNumber() || cap.As<Napi::Number>().DoubleValue() < 0) {
-      ThrowType(env, "expected maxQueuedBytes, a number of bytes");
-      return 0;
-    }
-    return static_cast<size_t>(cap.As<Napi::Number>().Int64Value());
+    uint64_t bytes = 0;
+    if (!CapIn(cap, &bytes)) ThrowType(env, "expected maxQueuedBytes, a number of bytes");
+    return static_cast<size_t>(bytes);
   }
 
   static void HandleClosed(void* writers) { static_cast<Writers*>(writers)->HandleClosed(); }
@@ -514,8 +523,8 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
     if (info[0].IsObject()) {
       const Napi::Value cap = info[0].As<Napi::Object>().Get("maxMessageBytes");
       if (env.IsExceptionPending()) return 0;
-      if (cap.IsNumber() && cap.As<Napi::Number>().DoubleValue() >= 0)
-        return static_cast<uint64_t>(cap.As<Napi::Number>().Int64Value());
+      uint64_t bytes;
+      if (CapIn(cap, &bytes)) return bytes;
     }
     ThrowType(env, "expected maxMessageBytes, a number of bytes");
     return 0;

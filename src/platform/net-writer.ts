@@ -13,8 +13,11 @@ import type { SystemCallError } from './process-control.js'
 import type { SocketWriter, SocketWriterOptions } from './socket-writer.js'
 import { systemCallError } from './system-call-error.js'
 
-/** Writes through `socket`, which is connected. */
+/** Writes through `socket`, which is connected. Throws a TypeError where the cap is no number of bytes. */
 export function netWriter(socket: Socket, options: SocketWriterOptions): SocketWriter {
+  const { maxQueuedBytes } = options
+  if (typeof maxQueuedBytes !== 'number' || !(maxQueuedBytes >= 0))
+    throw new TypeError('expected maxQueuedBytes, a number of bytes')
   return new NetWriter(socket, options)
 }
 

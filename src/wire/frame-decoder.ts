@@ -17,8 +17,10 @@ import { framingFailure } from './framing-failures.js'
 
 /** A decoder in TypeScript. Throws a TypeError where the cap is no number of bytes. */
 export function createDecoder({ maxMessageBytes }: FrameDecoderOptions): FrameDecoder {
-  if (!(maxMessageBytes >= 0)) throw new TypeError('expected maxMessageBytes, a number of bytes')
-  return new StreamingFrameDecoder(maxMessageBytes)
+  if (typeof maxMessageBytes !== 'number' || !(maxMessageBytes >= 0))
+    throw new TypeError('expected maxMessageBytes, a number of bytes')
+  // Of what is longer, lengths are not exact.
+  return new StreamingFrameDecoder(Math.min(maxMessageBytes, Number.MAX_SAFE_INTEGER))
 }
 
 class StreamingFrameDecoder implements FrameDecoder {

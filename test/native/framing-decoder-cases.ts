@@ -267,8 +267,20 @@ export const DECODER_CASES: readonly FramingCase[] = [
         framing.createDecoder({ maxMessageBytes: 10 }).push(value as never)
       for (const value of [undefined, null, 'text', 5, {}, []])
         assert.throws(wrong(value), TypeError, `push(${value})`)
-      for (const cap of [undefined, -1, 'x', Number.NaN])
+      for (const cap of [undefined, -1, '9', Number.NaN])
         assert.throws(() => framing.createDecoder({ maxMessageBytes: cap as number }), TypeError, `${cap}`)
+    },
+  ],
+  [
+    'a cap of Infinity is one of 2^53 - 1',
+    (framing) => {
+      const unlimited = (message: Buffer) =>
+        decode(framing, [encodeFrame({ payload: message, fin: false })], Number.POSITIVE_INFINITY).failure
+      assert.equal(unlimited(Buffer.concat([Buffer.from([0x0a]), varint(2n ** 53n - 1n)])), undefined)
+      for (const length of [2n ** 53n, 2n ** 63n, 2n ** 64n - 1n])
+        assert.equal(unlimited(Buffer.concat([Buffer.from([0x0a]), varint(length)])), 'ERR_CHUNK_TOO_LARGE')
+      const sent = [encodeFrame({ payload: chunk('x') })]
+      assert.equal(decode(framing, sent, Number.POSITIVE_INFINITY).payload, hex('x'))
     },
   ],
 ]

@@ -123,6 +123,22 @@ export async function socketWriterSuite(t: Test, open: OpenWriter, kind: Kind): 
     t.ok(received.equals(Buffer.concat([Buffer.from('begin'), filled, Buffer.alloc(room, 'r')])))
   })
 
+  await test('a cap is a number of bytes, or Infinity', async (t, pair) => {
+    const { near, far } = await pair()
+    for (const maxQueuedBytes of [undefined, -1, '9', Number.NaN])
+      t.throws(() => open(near, { maxQueuedBytes: maxQueuedBytes as number }), TypeError, `${maxQueuedBytes}`)
+    const none = new WatchedWriter(t, open, near, 0)
+    t.match(
+      caught(() => none.write('x')),
+      shaped('ENOBUFS'),
+    )
+    t.equal(none.write(''), 0)
+    const writer = new WatchedWriter(t, open, near, Number.POSITIVE_INFINITY)
+    const given = fill(writer, 32 * MiB, 8 * MiB)
+    writer.end()
+    t.ok((await readAll(far)).equals(given))
+  })
+
   await test('an end flushes, then shuts down the writing side, and is told once', async (t, pair) => {
     const { near, far } = await pair()
     const writer = new WatchedWriter(t, open, near)
