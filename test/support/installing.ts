@@ -26,7 +26,11 @@ export function barePath(t: Test, programs: Readonly<Record<string, string>>): s
 
 /** Environment for a package manager. Its caches stay from run to run, in .cache. */
 export function installEnvironment(path: string): Record<string, string> {
-  registry ??= execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim()
+  registry ??= execFileSync('npm', ['config', 'get', 'registry'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 30_000,
+  }).trim()
   const outside = WAY_OUT.flatMap((name) => {
     const value = process.env[name]
     return value === undefined ? [] : [[name, value] as const]

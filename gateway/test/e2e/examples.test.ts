@@ -6,11 +6,11 @@ import t, { type Test } from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { makeCa, makeLeaf } from '../../../dist-test/support/certificates.js'
 import { eventually, within } from '../../../dist-test/support/deadline.js'
+import { EXAMPLES, entrypoint, readDockerfile } from '../packaging/dockerfile.js'
 import { needing } from './clients.js'
 import { startProgram } from './processes.js'
 import { GATEWAY_CLI, startWorld } from './world.js'
 
-const EXAMPLES = fileURLToPath(new URL('../../../examples/', import.meta.url))
 // As `npm install` puts it there: `upstreamproxy` by its name.
 const bin = mkdtempSync(join(tmpdir(), 'upstreamproxy-bin-'))
 t.teardown(() => rmSync(bin, { recursive: true, force: true }))
@@ -73,12 +73,12 @@ t.test('node-program: its own request and those of its children go through', NEE
   t.match(without, { status: 0, out: /^200 /, err: /without a relay: not-enabled/ })
 })
 
-t.test('Dockerfile: the entrypoint runs a command behind the relay', NEEDS_CURL, async (t) => {
-  const text = readFileSync(join(EXAMPLES, 'Dockerfile'), 'utf8')
-  const entrypoint = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(text)?.[1] ?? '') as string[]
+// In roots of their own, with what else they say, they all run in ../packaging/images.test.ts.
+t.test('Dockerfile.slim: the entrypoint runs a command behind the relay', NEEDS_CURL, async (t) => {
+  const image = readDockerfile('Dockerfile.slim').at(-1)!
   const sandbox = world.sandbox()
   const env = { ...sandbox.env, PATH, UPSTREAMPROXY_GATEWAY_CA: world.organisation.gatewayCaFile }
-  const command = [...entrypoint, 'curl', '-sS', world.url('api', '/example/docker')]
+  const command = [...entrypoint(image), 'curl', '-sS', world.url('api', '/example/docker')]
   const { status, err } = await sandbox.runDirectly(command, { env })
   t.equal(status, 0, err)
   assertInjected(t, ['/example/docker'])

@@ -1,4 +1,5 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { needingPrograms, programOf } from '../../../dist-test/support/cached-program.js'
 import { within } from '../../../dist-test/support/deadline.js'
@@ -7,7 +8,7 @@ import { packTarball, unpackTarball } from '../../../dist-test/support/tarball.j
 import { type Ended, startProgram } from '../e2e/processes.js'
 import { startWorld } from '../e2e/world.js'
 import { MANAGERS, type Manager } from './managers.js'
-import { assertAddonBelow, MAIN, makeProject } from './project.js'
+import { assertAddonBelow, MAIN, makeProject, packageOf, type VersionDocument } from './project.js'
 
 // Of scripts that ran or were kept from running, of builds, of peers, of anything that it would rather not install.
 const COMPLAINTS = /warn|deprecat|peer|gyp|\bscripts?\b|build script|postinstall|unsupported|ERR_|error/i
@@ -55,8 +56,8 @@ async function installAndUse(t: Test, manager: Manager): Promise<void> {
   const bin = [...first, ...manager.run, 'upstreamproxy', '--version', '--json']
   const { status, out, err } = await command(t, program, bin, project, env)
   t.equal(status, 0, err)
-  const { runtime: reported } = assertAddonBelow(t, out, { folder: project, unpacked })
-  t.equal(reported.name, manager.runtimeName)
+  const document = assertAddonBelow(t, out, { folder: project, unpacked })
+  t.equal(document.runtime.name, manager.runtimeName)
 
   const sandbox = world.sandbox()
   const url = world.url('api', `/packaging/${manager.name}`)
@@ -67,6 +68,12 @@ async function installAndUse(t: Test, manager: Manager): Promise<void> {
   })
   t.match(used, { status: 0, err: /relay on port \d+/, out: `"path":"/packaging/${manager.name}"` })
   await sandbox.audit({ connects: 1, requests: 1 })
+
+  // Where there is no addon for a machine, what takes over must be found in every layout, too.
+  rmSync(join(packageOf(document), 'prebuilds'), { recursive: true })
+  const without = JSON.parse((await command(t, program, bin, project, env)).out) as VersionDocument
+  const { implementation, why } = without.capabilities['non-dumpable']!
+  t.equal(implementation, manager.runtimeName === 'bun' ? 'bun-ffi' : 'koffi', why)
 }
 
 function command(t: Test, program: string, args: string[], cwd: string, env: Record<string, string>) {

@@ -15,18 +15,22 @@ export function makeProject(t: Test, tarball: string): string {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'upstreamproxy-project-')))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const example = join(CHECKOUT, 'examples/node-program')
-  const manifest = JSON.parse(readFileSync(join(example, 'package.json'), 'utf8'))
+  for (const file of ['package.json', MAIN]) copyFileSync(join(example, file), join(folder, file))
+  useTarball(folder, tarball)
+  return folder
+}
+
+/** Has the package.json of a folder ask for the tarball, of which it gets a copy. */
+export function useTarball(folder: string, tarball: string): void {
   // Named by its content: package managers that have seen a name and a version take the package from their caches.
   const name = `upstreamproxy-${sha256(tarball).slice(0, 12)}.tgz`
   copyFileSync(tarball, join(folder, name))
-  copyFileSync(join(example, MAIN), join(folder, MAIN))
+  const file = join(folder, 'package.json')
+  const manifest = JSON.parse(readFileSync(file, 'utf8'))
   const dependencies = { ...manifest.dependencies, upstreamproxy: `file:./${name}` }
+  // Without the first three, some remark on their absence.
   const about = { name: 'project', version: '1.0.0', license: 'MIT' }
-  writeFileSync(
-    join(folder, 'package.json'),
-    JSON.stringify({ ...about, ...manifest, dependencies }, null, 2),
-  )
-  return folder
+  writeFileSync(file, JSON.stringify({ ...about, ...manifest, dependencies }, null, 2))
 }
 
 /** What `upstreamproxy --version --json` prints, as far as the tests look. */
@@ -36,23 +40,29 @@ export interface VersionDocument {
   readonly capabilities: Readonly<Record<string, { readonly implementation: string; readonly why: string }>>
 }
 
+/** Where the package lies whose addon a process has loaded, as the process sees it; `''` where it has loaded none. */
+export function packageOf({ capabilities }: VersionDocument): string {
+  const { why } = capabilities['non-dumpable']!
+  return /^(.*)\/prebuilds\/[\w-]+\/upstreamproxy\.node /.exec(why)?.[1] ?? ''
+}
+
 /**
  * Fails unless the process is made non-dumpable by an addon below `folder`, in a package that is, file by file, the one
- * in `unpacked`.
+ * in `unpacked`. The process may have had another `root`.
  */
 export function assertAddonBelow(
   t: Test,
   printed: string,
-  { folder, unpacked }: { folder: string; unpacked: string },
+  { folder, unpacked, root = '' }: { folder: string; unpacked: string; root?: string },
 ): VersionDocument {
   const document = JSON.parse(printed) as VersionDocument
   const { implementation, why } = document.capabilities['non-dumpable']!
   t.equal(implementation, 'addon', why)
-  const [, root = ''] = /^(.*)\/prebuilds\/[\w-]+\/upstreamproxy\.node /.exec(why) ?? []
-  t.ok(root.startsWith(join(folder, '/')), why)
+  const place = packageOf(document)
+  t.ok(place.startsWith(join(folder, '/')), why)
   // Some package managers put files of their own beside them.
   t.same(
-    filesBelow(unpacked).filter((file) => sha256(join(root, file)) !== sha256(join(unpacked, file))),
+    filesBelow(unpacked).filter((file) => sha256(join(root, place, file)) !== sha256(join(unpacked, file))),
     [],
     'files that differ from what was packed',
   )
