@@ -16,8 +16,8 @@ export function cachedProgram(folder: string, name: string, script: string): Cac
  * so there the test runs, and fails where it asks for one (`programOf`).
  */
 export function needingPrograms(...found: readonly CachedProgram[]): { skip?: string } {
-  const missing = found.flatMap((one) => ('absent' in one ? [one.absent] : []))
-  return missing.length === 0 || process.env['CI'] ? {} : { skip: missing.join('; ') }
+  const missing = new Set(found.flatMap((one) => ('absent' in one ? [one.absent] : [])))
+  return missing.size === 0 || process.env['CI'] ? {} : { skip: [...missing].join('; ') }
 }
 
 /** @throws where there is none */

@@ -69,10 +69,11 @@ export function put(root: string, file: string, place: string, mode: number): vo
 /** tap's options for a test in a root of its own. */
 export function needingRoots(...programs: readonly string[]): { skip?: string } {
   if (process.platform !== 'linux' || process.arch !== 'x64') return { skip: 'of Linux on x64' }
+  // CI is root, and installs them: there, the test runs and fails where that is not so.
+  if (process.env['CI']) return {}
   if (process.getuid?.() !== 0) return { skip: 'needs root, to change it' }
   const missing = programs.filter((program) => !existsSync(program))
-  // .ci/run installs them.
-  return missing.length === 0 || process.env['CI'] ? {} : { skip: `there is no ${missing.join(', ')}` }
+  return missing.length === 0 ? {} : { skip: `there is no ${missing.join(', ')}` }
 }
 
 // The loader itself among them, without what the kernel maps.
