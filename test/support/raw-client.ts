@@ -1,5 +1,6 @@
 /** A client of a proxy port made of a bare TCP socket: it sees each byte, and tells a FIN from a reset. */
 import * as net from 'node:net'
+import { tellFinFromReset } from '#src/relay/fin-or-reset.js'
 import { within } from './deadline.js'
 import { Inbox } from './inbox.js'
 
@@ -40,8 +41,11 @@ export class RawClient {
       if (this.#transcript.length < TRANSCRIPT_BYTES) this.#transcript += bytes.toString('latin1')
       this.inbox.push(bytes)
     })
-    socket.on('end', () => {
-      ending = 'fin'
+    // Before the socket's own listener, which ends the writing side.
+    socket.prependListener('end', () => {
+      tellFinFromReset(socket, NOTHING, (isFin) => {
+        ending = isFin ? 'fin' : 'rst'
+      })
     })
     // A reset after the FIN would still spoil a clean end.
     socket.on('error', () => {
@@ -105,4 +109,5 @@ export class RawClient {
   }
 }
 
+const NOTHING = Buffer.alloc(0)
 const TRANSCRIPT_BYTES = 4 * 1024
