@@ -14,6 +14,6 @@ export function tellFinFromReset(socket: Socket, probe: Buffer, answer: (isFin: 
     socket.write(probe, (error) => answer(!error))
     return
   }
-  // What is queued fails in this very turn of the loop, if it must.
-  setImmediate(() => answer(socket.errored === null && !socket.destroyed))
+  // What is queued fails in this very turn of the loop, if it must. (Or it goes, and the socket may be closed by then.)
+  setImmediate(() => answer(socket.errored === null))
 }

@@ -57,5 +57,9 @@ async function run(command: string, args: readonly string[], extra: NodeJS.Proce
 
 function failuresOf(output: string): string {
   const lines = output.split('\n')
-  return lines.filter((line) => /^\s*not ok|Error/.test(line)).join('\n') || output.slice(-2000)
+  // Each with what the runner found, its diff among it.
+  const failures = lines.flatMap((line, at) =>
+    /^\s*not ok|Error/.test(line) ? lines.slice(at, at + 20) : [],
+  )
+  return failures.slice(0, 200).join('\n') || output.slice(-2000)
 }
