@@ -1,0 +1,2 @@
+/** Relays that others made. */
+export const PEERS = {}

@@ -1,0 +1,126 @@
+// `npm run bench`: relays side by side. Progress on stderr; Markdown tables on stdout; --json for the figures.
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { setUp } from '../scripts/setup.mjs'
+import { buildPrograms, root } from './harness/build.mjs'
+import { startGateway } from './harness/gateway.mjs'
+import { machine } from './harness/machine.mjs'
+import { describe, measureCase } from './harness/runner.mjs'
+import { PARTICIPANTS } from './participants.mjs'
+import { goalsTable } from './report/goals.mjs'
+import { absentTable, scenarioTable } from './report/tables.mjs'
+import { SCENARIOS } from './scenarios/index.mjs'
+
+const HELP = `npm run bench -- [OPTION…]        relays side by side, each a process of its own, in turns (A B C A B C …)
+
+  --quick                     under two minutes: fewer rounds and bytes, a choice of scenarios
+  --scenario NAME[,NAME…]     only these: ${Object.keys(SCENARIOS).join(', ')}
+  --case TEXT                 only cases whose id contains TEXT, such as wss/up
+  --participants NAME[,…]     only these: ${Object.keys(PARTICIPANTS).join(', ')}
+  --pairs N                   rounds of each case (default: what the scenario sets; 9 where something is claimed)
+  --before DIST               dist folder of another build of ours, as the participants before and native-before
+  --json FILE                 writes all figures, of all rounds
+  --help
+
+A ratio is the median over the rounds of figure ÷ figure of the same round, with its quartiles and ends. What cannot be
+had here is listed with the reason; npm run bench:peers installs what the registries offer.
+Bytes are checked at both ends: a relay that loses or alters one fails.
+
+  npm run bench -- --scenario bulk --participants native,node,naive,floor
+  npm run bench -- --json bench/results/latest.json && node bench/readme.mjs bench/results/latest.json
+`
+
+const { values: options } = parse()
+if (options.help) {
+  process.stdout.write(HELP)
+  process.exit()
+}
+const list = (text) => text?.split(',').map((word) => word.trim())
+const scenarios = choose(list(options.scenario), SCENARIOS, 'scenario') ?? defaultScenarios()
+const participants =
+  choose(list(options.participants), PARTICIPANTS, 'participant') ?? Object.keys(PARTICIPANTS)
+const progress = (text) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`)
+
+// A fresh clone; otherwise what is built is what is measured.
+if (!existsSync(join(root, 'dist')) || !existsSync(join(root, 'dist-test'))) setUp()
+const programs = buildPrograms()
+const gateway = await startGateway(programs)
+const results = {
+  format: 1,
+  date: new Date().toISOString().slice(0, 10),
+  machine: machine(),
+  quick: options.quick,
+  participants: {},
+  cases: [],
+}
+try {
+  for (const scenario of scenarios) {
+    const rounds = Number(options.pairs ?? (options.quick ? (scenario.quickRounds ?? 3) : scenario.rounds))
+    const cases = scenario
+      .cases({ quick: options.quick })
+      .filter((one) => one.id.includes(options.case ?? ''))
+    const measured = []
+    for (const one of cases)
+      measured.push({
+        scenario: scenario.name,
+        ...(await measureCase(one, {
+          programs,
+          gateway,
+          before: options.before,
+          rounds,
+          participants,
+          progress,
+        })),
+      })
+    results.cases.push(...measured)
+    const seen = new Set(results.cases.flatMap((one) => Object.keys(one.figures)))
+    results.participants = describe(Object.keys(PARTICIPANTS).filter((name) => seen.has(name)))
+    process.stdout.write(
+      `## ${scenario.name}: ${scenario.about}\n\n${scenarioTable(measured, results.participants)}\n`,
+    )
+    save()
+  }
+} finally {
+  await gateway.stop()
+}
+process.stdout.write(absentTable(results))
+process.stdout.write(`## goals\n\n${goalsTable(results)}\n`)
+
+function save() {
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(results)}\n`)
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        scenario: { type: 'string' },
+        case: { type: 'string' },
+        participants: { type: 'string' },
+        pairs: { type: 'string' },
+        before: { type: 'string' },
+        json: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    })
+  } catch (error) {
+    process.stderr.write(`${error.message}\n\n${HELP}`)
+    process.exit(64)
+  }
+}
+
+function choose(names, known, what) {
+  const wrong = names?.find((name) => !Object.hasOwn(known, name))
+  if (wrong !== undefined) {
+    process.stderr.write(`no ${what} ${wrong}: there are ${Object.keys(known).join(', ')}\n`)
+    process.exit(64)
+  }
+  return what === 'scenario' ? names?.map((name) => known[name]) : names
+}
+
+function defaultScenarios() {
+  const all = Object.values(SCENARIOS)
+  return options.quick ? all.filter((scenario) => scenario.quick !== false) : all
+}
