@@ -240,7 +240,7 @@ t.test('what breaks no rule is let through', async (t) => {
     'src/token.ts': `import './errors.js'; import { readFileSync } from 'node:fs'`,
     'src/wire/index.ts': `export * from './a.js'`,
     'src/wire/a.ts': `import '../errors.js'; import { randomBytes } from 'node:crypto'; import type { B } from './index.js'`,
-    'src/platform/koffi.ts': `import '../errors.js'; require(name)`,
+    'src/platform/own-tree.ts': `import '../errors.js'; require(name)`,
     'src/relay/a.ts': `import '../wire/index.js'; import '../limits.js'; import type { Token } from '../token.js'`,
     'src/options.ts': `import './options/table.js'; process.env.A`,
     'src/options/table.ts': `import '../errors.js'; process.env.B`,

@@ -158,4 +158,4 @@ const WRITES_LOG = /^(?:gateway\/)?src\/log\.ts$/
 const PRINT_OR_EXIT = /^process\.(?:stdout|stderr|exit|exitCode|abort|reallyExit|kill)$/
 const COMPUTING_MODULES = new Set(['node:buffer', 'node:crypto', 'node:util'])
 // What the machine offers is asked for by the name of its platform.
-const COMPUTED_IMPORTS = new Set<string>(['src/platform/koffi.ts', 'src/platform/addon.ts'])
+const COMPUTED_IMPORTS = new Set<string>(['src/platform/own-tree.ts', 'src/platform/addon.ts'])

@@ -52,16 +52,12 @@ t.test('on a system without prctl it says so and does not throw', async (t) => {
 })
 
 t.test('without koffi it names what was tried', async (t) => {
-  t.same(
-    loadKoffi([
-      ['not-there', ''],
-      [koffiPackages('mips')[1]![0], ''],
-    ]),
-    {
-      absent: 'not-there: not installed; @koromix/koffi-linux-mips: not installed',
-    },
-  )
-  t.match(loadKoffi([['ws', 'it is no koffi']]), { absent: /^ws: koffi\.load is not a function/ })
+  t.same(loadKoffi([koffiPackages('mips')[0]!, { name: 'not-there', why: '' }]), {
+    absent: '@koromix/koffi-linux-mips: not installed; not-there: not installed',
+  })
+  t.match(loadKoffi([{ name: 'ws', why: 'it is no koffi' }]), {
+    absent: /^ws: koffi\.load is not a function/,
+  })
 })
 
 t.test('the C library is found by the path from which it is mapped', async (t) => {

@@ -26,7 +26,9 @@ else if (only === 'tracer') {
 
 function lookUp(): { control: ProcessControl } | { absent: string } {
   if (name === 'addon' || name === 'bun-ffi') return processControlBy(name)
-  const packages = koffiPackages(process.arch).filter(([each]) => (each === 'koffi') === (name === 'koffi'))
+  const packages = koffiPackages(process.arch).filter(
+    (each) => (each.name === 'koffi') === (name === 'koffi'),
+  )
   const loaded = loadKoffi(packages)
   return 'absent' in loaded ? loaded : { control: processControlOver(loaded.libc) }
 }
