@@ -18,14 +18,15 @@
 
 #include "frame_decoder.h"
 #include "frame_encoder.h"
+#include "loopback_listener.h"
 #include "process_control.h"
-#include "socket_writer.h"
-#include "writable_watcher.h"
+#include "stream_socket.h"
+#include "socket_watcher.h"
 
 namespace upstreamproxy {
 namespace {
 
-constexpr char kInterfaceVersion[] = "1";
+constexpr char kInterfaceVersion[] = "2";
 // Beside the FrameEvents.
 constexpr unsigned kEventQueued = 32;
 
@@ -69,6 +70,13 @@ bool CapIn(Napi::Value value, uint64_t* cap) {
   constexpr uint64_t kMostBytes = (1ULL << 53) - 1;
   *cap = number < static_cast<double>(kMostBytes) ? static_cast<uint64_t>(number) : kMostBytes;
   return true;
+}
+
+// A whole number; false for anything else.
+bool IntegerIn(Napi::Value value, int64_t* integer) {
+  double number = 0;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok) return false;
+  return napi_get_value_int64(value.Env(), value, integer) == napi_ok && static_cast<double>(*integer) == number;
 }
 
 // ── process ──
@@ -123,84 +131,160 @@ Napi::Object ProcessExports(Napi::Env env) {
   return process;
 }
 
-// ── writers ──
+// ── sockets ──
 
-class WriterObject;
+// What holds on to the loop until its environment ends.
+class LoopMember {
+ public:
+  // Lets go of everything; nothing comes from here any more.
+  virtual void Release() = 0;
 
-// What the writers of one environment share. Freed when the last of libuv's handles is closed.
-struct Writers {
+ protected:
+  ~LoopMember() = default;
+
+ private:
+  friend struct Sockets;
+  LoopMember* previous_ = nullptr;
+  LoopMember* next_ = nullptr;
+  bool is_listed_ = false;
+};
+
+// What the sockets of one environment share. Freed when the last of libuv's handles is closed.
+struct Sockets {
+  // Where every read of every socket goes, one at a time: an idle socket owns no memory for it. Room before it for the
+  // headers of a frame; what is read fills whole TLS records with them (16 of 16 KiB).
+  static constexpr size_t kReadOffset = 32;
+  static constexpr size_t kReadBytes = 256 * 1024 - 18;
+
   uv_loop_s* loop = nullptr;
+  napi_env environment = nullptr;
   napi_async_context async_context = nullptr;
   napi_async_cleanup_hook_handle hook = nullptr;
-  WriterObject* first = nullptr;
+  LoopMember* first = nullptr;
+  uint8_t* arena = nullptr;
   size_t closing = 0;
   bool torn_down = false;
 
-  void HandleClosed() {
-    closing--;
-    FinishTeardown();
+  void List(LoopMember* member) {
+    member->next_ = first;
+    if (first != nullptr) first->previous_ = member;
+    first = member;
+    member->is_listed_ = true;
+  }
+
+  void Unlist(LoopMember* member) {
+    if (!member->is_listed_) return;
+    member->is_listed_ = false;
+    if (member->previous_ != nullptr) {
+      member->previous_->next_ = member->next_;
+    } else {
+      first = member->next_;
+    }
+    if (member->next_ != nullptr) member->next_->previous_ = member->previous_;
+    member->previous_ = member->next_ = nullptr;
+  }
+
+  void Close(SocketWatcher* watcher) {
+    if (watcher->Close(HandleClosed, this)) closing++;
+  }
+
+  static void HandleClosed(void* context) {
+    auto* sockets = static_cast<Sockets*>(context);
+    sockets->closing--;
+    sockets->FinishTeardown();
   }
 
   void FinishTeardown() {
     if (!torn_down || closing > 0) return;
+    napi_async_destroy(environment, async_context);
     napi_remove_async_cleanup_hook(hook);
     delete this;
   }
+
+  // Calls a method of `options` of an object of ours. An exception of the callback's is an uncaught one of the program's.
+  void Call(Napi::Object self, const char* name, napi_value argument) {
+    const Napi::Env env = self.Env();
+    const Napi::Value options = self.Get("options");
+    const Napi::Value callback = env.IsExceptionPending() ? env.Undefined() : options.As<Napi::Object>().Get(name);
+    napi_status status = napi_ok;
+    if (callback.IsFunction()) {
+      napi_value result;
+      status = napi_make_callback(env, async_context, options, callback, 1, &argument, &result);
+    }
+    if (status == napi_ok && !env.IsExceptionPending()) return;
+    napi_value exception;
+    if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
+  }
 };
 
-class WriterObject final : public Napi::ObjectWrap<WriterObject> {
+// Whether JavaScript can run; not in the turn of the loop that Node makes before an environment ends.
+bool HasOptions(Napi::Object self) {
+  bool has_options = false;
+  return napi_has_named_property(self.Env(), self, "options", &has_options) == napi_ok;
+}
+
+class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMember {
  public:
   static constexpr napi_type_tag kTag = {0x4f2c7d1a9e3b4c58, 0x8a61d0f37be249c5};
 
-  static Napi::Function Define(Napi::Env env, Writers* writers) {
-    return DefineClass(env, "SocketWriter",
-                       {InstanceAccessor<&WriterObject::QueuedBytes>("queuedBytes"),
-                        InstanceMethod<&WriterObject::Write>("write"), InstanceMethod<&WriterObject::End>("end"),
-                        InstanceMethod<&WriterObject::Destroy>("destroy"), InstanceMethod<&WriterObject::Ref>("ref"),
-                        InstanceMethod<&WriterObject::Unref>("unref")},
-                       writers);
+  static Napi::Function Define(Napi::Env env, Sockets* sockets) {
+    return DefineClass(
+        env, "StreamSocket",
+        {InstanceAccessor<&SocketObject::QueuedBytes>("queuedBytes"), InstanceMethod<&SocketObject::Write>("write"),
+         InstanceMethod<&SocketObject::End>("end"), InstanceMethod<&SocketObject::Destroy>("destroy"),
+         InstanceMethod<&SocketObject::Reset>("reset"), InstanceMethod<&SocketObject::ReadStart>("readStart"),
+         InstanceMethod<&SocketObject::ReadStop>("readStop"), InstanceMethod<&SocketObject::KeepAlive>("ref"),
+         InstanceMethod<&SocketObject::LetGo>("unref")},
+        sockets);
   }
 
-  // The native writer behind an object of ours; null for any other.
-  static WriterObject* Of(Napi::Object object) {
-    return object.CheckTypeTag(&kTag) ? WriterObject::Unwrap(object) : nullptr;
+  // The native socket behind an object of ours; null for any other.
+  static SocketObject* Of(Napi::Object object) {
+    return object.CheckTypeTag(&kTag) ? SocketObject::Unwrap(object) : nullptr;
   }
 
-  explicit WriterObject(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<WriterObject>(info), writer_(CapOf(info)), writers_(static_cast<Writers*>(info.Data())) {
+  explicit SocketObject(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<SocketObject>(info), socket_(CapOf(info)), sockets_(static_cast<Sockets*>(info.Data())) {
     const Napi::Env env = info.Env();
+    if (env.IsExceptionPending()) return;
+    const Napi::Object options = info[1].As<Napi::Object>();
+    const bool adopts = options.Get("adopt").ToBoolean().Value();
+    if (env.IsExceptionPending()) return;
+    watches_paused_ = options.Get("watchPaused").ToBoolean().Value();
     if (env.IsExceptionPending()) return;
     // What is no descriptor (NaN is none either) must not become that of standard input.
     const double number = info[0].As<Napi::Number>().DoubleValue();
     const int descriptor = number >= 0 && number <= 0x7fffffff ? static_cast<int>(number) : -1;
-    if (!Succeeded(env, writer_.Open(descriptor))) return;
+    if (adopts && descriptor >= 0) {
+      socket_.Adopt(descriptor);
+    } else if (!Succeeded(env, socket_.Open(descriptor))) {
+      return;
+    }
     Napi::Object self = info.This().As<Napi::Object>();
     self.TypeTag(&kTag);
     self.DefineProperty(Napi::PropertyDescriptor::Value("options", info[1]));
-    next_ = writers_->first;
-    if (next_ != nullptr) next_->previous_ = this;
-    writers_->first = this;
-    is_listed_ = true;
+    sockets_->List(this);
   }
 
-  ~WriterObject() { Release(); }
+  ~SocketObject() { Release(); }
 
   SystemResult WritePieces(const struct iovec* pieces, size_t count) {
-    const SystemResult result = writer_.Write(pieces, count);
+    const SystemResult result = socket_.Write(pieces, count);
     return result.ok() ? Watch() : Settled(result);
   }
 
-  size_t queued_bytes() const { return writer_.queued_bytes(); }
+  // Some of a stream is missing: nothing may follow it, an end least of all.
+  SystemResult Break(SystemResult result) { return Settled(socket_.Break(result)); }
 
-  // Lets go of everything; nothing comes from here any more.
-  void Release() {
-    Unlist();
-    Rest();
-    if (writers_ != nullptr && watcher_.Close(HandleClosed, writers_)) writers_->closing++;
-    writer_.Destroy();
-  }
+  size_t queued_bytes() const { return socket_.queued_bytes(); }
+
+  void Release() override { LetGoOf(&StreamSocket::Destroy); }
 
  private:
+  enum class Reading { kNo, kYes, kOver };
+  static constexpr uint32_t kFewPieces = 32;
+  static constexpr uint32_t kMaxPieces = 65536;
+
   static size_t CapOf(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (!info[0].IsNumber() || !info[1].IsObject()) {
@@ -214,44 +298,60 @@ class WriterObject final : public Napi::ObjectWrap<WriterObject> {
     return static_cast<size_t>(bytes);
   }
 
-  static void HandleClosed(void* writers) { static_cast<Writers*>(writers)->HandleClosed(); }
-
-  static void Writable(void* writer, bool broken) { static_cast<WriterObject*>(writer)->OnWritable(broken); }
+  static void OnEvents(void* socket, int events) { static_cast<SocketObject*>(socket)->Ready(events); }
 
   Napi::Value QueuedBytes(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(writer_.queued_bytes()));
+    return Napi::Number::New(info.Env(), static_cast<double>(socket_.queued_bytes()));
   }
 
   Napi::Value Write(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
+    Bytes single;
+    if (BytesOf(env, info[0], &single)) {
+      const struct iovec piece = {const_cast<uint8_t*>(single.data), single.size};
+      Succeeded(env, WritePieces(&piece, 1));
+      return Napi::Number::New(env, static_cast<double>(socket_.queued_bytes()));
+    }
     uint32_t count = 0;
     if (napi_get_array_length(env, info[0], &count) != napi_ok) {
-      ThrowType(env, "expected an array of Uint8Arrays");
+      ThrowType(env, "expected a Uint8Array, or an array of them");
+      return env.Undefined();
+    }
+    if (count > kMaxPieces) {
+      Napi::RangeError::New(env, "expected at most 65536 pieces").ThrowAsJavaScriptException();
       return env.Undefined();
     }
     // First all the elements, since a getter among them may run; then where they lie.
-    std::vector<napi_value> values(count);
+    napi_value few_values[kFewPieces];
+    struct iovec few_pieces[kFewPieces];
+    const bool are_few = count <= kFewPieces;
+    std::vector<napi_value> many_values(are_few ? 0 : count);
+    std::vector<struct iovec> many_pieces(are_few ? 0 : count);
+    napi_value* values = are_few ? few_values : many_values.data();
+    struct iovec* pieces = are_few ? few_pieces : many_pieces.data();
     for (uint32_t i = 0; i < count; i++) {
       if (napi_get_element(env, info[0], i, &values[i]) != napi_ok) return env.Undefined();
     }
-    std::vector<struct iovec> pieces(count);
     for (uint32_t i = 0; i < count; i++) {
       Bytes bytes;
       if (!BytesOf(env, values[i], &bytes)) {
-        ThrowType(env, "expected an array of Uint8Arrays");
+        ThrowType(env, "expected a Uint8Array, or an array of them");
         return env.Undefined();
       }
       pieces[i] = {const_cast<uint8_t*>(bytes.data), bytes.size};
     }
-    Succeeded(env, WritePieces(pieces.data(), count));
-    return Napi::Number::New(env, static_cast<double>(writer_.queued_bytes()));
+    Succeeded(env, WritePieces(pieces, count));
+    return Napi::Number::New(env, static_cast<double>(socket_.queued_bytes()));
   }
 
   Napi::Value End(const Napi::CallbackInfo& info) {
-    const bool had_ended = writer_.ended();
-    SystemResult result = Settled(writer_.End());
+    const bool had_ended = socket_.ended();
+    SystemResult result = Settled(socket_.End());
     // No callback comes out of a call of the caller's own: this one waits for the loop, by way of a watch.
-    if (result.ok() && writer_.ended() && !had_ended) result = WatchOnce();
+    if (result.ok() && socket_.ended() && !had_ended) {
+      tells_end_ = true;
+      result = Watch();
+    }
     Succeeded(info.Env(), result);
     return info.Env().Undefined();
   }
@@ -261,125 +361,333 @@ class WriterObject final : public Napi::ObjectWrap<WriterObject> {
     return info.Env().Undefined();
   }
 
-  Napi::Value Ref(const Napi::CallbackInfo& info) {
+  Napi::Value Reset(const Napi::CallbackInfo& info) {
+    LetGoOf(&StreamSocket::Reset);
+    return info.Env().Undefined();
+  }
+
+  Napi::Value ReadStart(const Napi::CallbackInfo& info) {
+    if (sockets_->arena == nullptr) {
+      ThrowType(info.Env(), "expected readArena() to have been called");
+    } else if (reading_ == Reading::kNo && socket_.descriptor() >= 0) {
+      reading_ = Reading::kYes;
+      Succeeded(info.Env(), Watch());
+    }
+    return info.Env().Undefined();
+  }
+
+  Napi::Value ReadStop(const Napi::CallbackInfo& info) {
+    if (reading_ == Reading::kYes) {
+      reading_ = Reading::kNo;
+      Succeeded(info.Env(), Watch());
+    }
+    return info.Env().Undefined();
+  }
+
+  Napi::Value KeepAlive(const Napi::CallbackInfo& info) {
     watcher_.KeepAlive(true);
     return info.This();
   }
 
-  Napi::Value Unref(const Napi::CallbackInfo& info) {
+  Napi::Value LetGo(const Napi::CallbackInfo& info) {
     watcher_.KeepAlive(false);
     return info.This();
   }
 
-  // What is queued keeps the object from being collected, and is watched for.
-  SystemResult Watch() { return writer_.wants_writable() ? WatchOnce() : SystemResult{}; }
+  void LetGoOf(void (StreamSocket::*how)()) {
+    if (sockets_ != nullptr) {
+      sockets_->Unlist(this);
+      Rest();
+      sockets_->Close(&watcher_);
+    }
+    (socket_.*how)();
+  }
 
-  SystemResult WatchOnce() {
-    if (is_watching_) return {};
-    const int error = watcher_.Start(writers_->loop, writer_.descriptor(), Writable, this);
+  int Interest() const {
+    if (socket_.descriptor() < 0) return 0;
+    int events = 0;
+    if (socket_.wants_writable() || tells_end_) events |= SocketWatcher::kWritable;
+    if (reading_ == Reading::kYes) events |= SocketWatcher::kReadable;
+    // A peer that goes while nobody reads is noticed once; a FIN would otherwise be told over and over.
+    if (reading_ == Reading::kNo && watches_paused_ && has_read_ && !saw_disconnect_)
+      events |= SocketWatcher::kDisconnected;
+    return events;
+  }
+
+  // What is queued, or read, keeps the object from being collected.
+  SystemResult Watch() {
+    const int events = Interest();
+    if (events == watched_) return {};
+    if (events == 0) {
+      Rest();
+      return {};
+    }
+    const int error = watcher_.Start(sockets_->loop, socket_.descriptor(), events, OnEvents, this);
     if (error != 0) {
       Release();
       return {error, "uv_poll_start"};
     }
-    is_watching_ = true;
-    Napi::ObjectWrap<WriterObject>::Ref();
+    if (watched_ == 0) Napi::ObjectWrap<SocketObject>::Ref();
+    watched_ = events;
     return {};
   }
 
   // The opposite: nothing waits any more.
   void Rest() {
-    if (!is_watching_) return;
-    is_watching_ = false;
+    if (watched_ == 0) return;
+    watched_ = 0;
     watcher_.Stop();
-    Napi::ObjectWrap<WriterObject>::Unref();
+    Napi::ObjectWrap<SocketObject>::Unref();
   }
 
-  // A broken writer has nothing to wait for.
+  // A broken socket has nothing to wait for, but what is still to be read.
   SystemResult Settled(SystemResult result) {
-    if (writer_.broken()) Rest();
+    if (socket_.broken()) {
+      tells_end_ = false;
+      if (!ReadsOut()) Rest();
+    }
     return result;
   }
 
-  void OnWritable(bool broken) {
+  // Where a write has failed, what the peer sent before it went may still be read; then comes the failure.
+  bool ReadsOut() const { return has_read_ && !watches_paused_ && reading_ != Reading::kOver; }
+
+  void Ready(int events) {
     const Napi::Env env = Env();
     const Napi::HandleScope scope(env);
-    // Keeps it through the callback, whatever becomes of the reference.
+    // Keeps it through the callbacks, whatever becomes of the reference.
     const Napi::Object self = Value();
-    bool has_options = false;
-    if (napi_has_named_property(env, self, "options", &has_options) != napi_ok) return Release();
-    SystemResult result = writer_.Drain();
-    // libuv has stopped to watch; if the kernel has no name for what is wrong, the peer is gone all the same.
-    if (broken && result.ok() && writer_.wants_writable()) result = {ECONNRESET, "poll"};
-    if (result.ok() && writer_.wants_writable()) return;
-    Rest();
+    if (!HasOptions(self)) return Release();
+    const bool broken = events == 0;
+    if (broken) {
+      // libuv has stopped to watch. What came before the error is still to be read; then the kernel tells it.
+      Napi::ObjectWrap<SocketObject>::Ref();
+      Rest();
+      if (reading_ == Reading::kYes) {
+        ReadOnce(self, true);
+      } else {
+        // If the kernel has no name for what is wrong, the peer is gone all the same.
+        const SystemResult result = socket_.Drain();
+        Fail(self, result.ok() ? SystemResult{ECONNRESET, "poll"} : result);
+      }
+      Napi::ObjectWrap<SocketObject>::Unref();
+      return;
+    }
+    if ((events & SocketWatcher::kDisconnected) != 0) saw_disconnect_ = true;
+    if ((events & SocketWatcher::kWritable) != 0 && !DrainOnce(self)) return;
+    if ((events & SocketWatcher::kReadable) != 0 && reading_ == Reading::kYes) {
+      ReadOnce(self, false);
+      return;
+    }
+    Watched(self);
+  }
+
+  // False where nothing is left to be done with it.
+  bool DrainOnce(Napi::Object self) {
+    const SystemResult result = socket_.Drain();
     if (!result.ok()) {
-      const Napi::Error error = SystemError(env, result);
+      if (ReadsOut()) return Watched(self);
+      Fail(self, result);
+      return false;
+    }
+    if (socket_.wants_writable()) return true;
+    const bool tells_end = tells_end_ || socket_.ended();
+    tells_end_ = false;
+    if (!Watched(self)) return false;
+    sockets_->Call(self, tells_end ? "onClosed" : "onDrained", Env().Undefined());
+    return socket_.descriptor() >= 0;
+  }
+
+  // One recv a wake-up: others have their turn.
+  void ReadOnce(Napi::Object self, bool broken) {
+    size_t size = 0;
+    const SystemResult result = socket_.Read(sockets_->arena + Sockets::kReadOffset, Sockets::kReadBytes, &size);
+    has_read_ = true;
+    if (!result.ok()) {
+      if (result.error != EAGAIN && result.error != EWOULDBLOCK) return Fail(self, result);
+      if (broken) return Fail(self, {ECONNRESET, "poll"});
+      return;
+    }
+    if (size == 0) {
+      reading_ = Reading::kOver;
+      // The kernel tells an error once, and whoever wrote has had it: this is no FIN.
+      if (socket_.broken()) return Fail(self, socket_.Drain());
+    }
+    if (!Watched(self)) return;
+    sockets_->Call(self, "onRead", Napi::Number::New(Env(), static_cast<double>(size)));
+  }
+
+  // Watch, where the failure is told by callback.
+  bool Watched(Napi::Object self) {
+    const SystemResult result = Watch();
+    if (!result.ok()) Fail(self, result);
+    return result.ok();
+  }
+
+  void Fail(Napi::Object self, SystemResult result) {
+    const Napi::Error error = SystemError(Env(), result);
+    Release();
+    sockets_->Call(self, "onFailed", error.Value());
+  }
+
+  StreamSocket socket_;
+  SocketWatcher watcher_;
+  Sockets* sockets_;
+  Reading reading_ = Reading::kNo;
+  // The events that are watched for.
+  int watched_ = 0;
+  bool watches_paused_ = false;
+  bool saw_disconnect_ = false;
+  bool has_read_ = false;
+  // `onClosed` is still to come.
+  bool tells_end_ = false;
+};
+
+class ListenerObject final : public Napi::ObjectWrap<ListenerObject>, public LoopMember {
+ public:
+  static Napi::Function Define(Napi::Env env, Sockets* sockets) {
+    return DefineClass(env, "LoopbackListener",
+                       {InstanceAccessor<&ListenerObject::Port>("port"), InstanceMethod<&ListenerObject::Close>("close"),
+                        InstanceMethod<&ListenerObject::Resume>("resume"), InstanceMethod<&ListenerObject::LetGo>("unref")},
+                       sockets);
+  }
+
+  explicit ListenerObject(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<ListenerObject>(info), sockets_(static_cast<Sockets*>(info.Data())) {
+    const Napi::Env env = info.Env();
+    const double port = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+    const double backlog = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : -1;
+    if (!(port >= 0 && port <= 65535) || !(backlog >= 0 && backlog <= 65535) || !info[2].IsObject()) {
+      ThrowType(env, "expected a port, a backlog and an object of options");
+      return;
+    }
+    if (!Succeeded(env, listener_.Listen(static_cast<uint16_t>(port), static_cast<int>(backlog)))) return;
+    info.This().As<Napi::Object>().DefineProperty(Napi::PropertyDescriptor::Value("options", info[2]));
+    sockets_->List(this);
+    Succeeded(env, Watch());
+  }
+
+  ~ListenerObject() { Release(); }
+
+  void Release() override {
+    sockets_->Unlist(this);
+    Rest();
+    sockets_->Close(&watcher_);
+    listener_.Close();
+  }
+
+ private:
+  // A burst is taken in turns with what is open already.
+  static constexpr int kAcceptsPerTurn = 32;
+
+  static void OnEvents(void* listener, int) { static_cast<ListenerObject*>(listener)->Ready(); }
+
+  Napi::Value Port(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), listener_.port()); }
+
+  Napi::Value Close(const Napi::CallbackInfo& info) {
+    Release();
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Resume(const Napi::CallbackInfo& info) {
+    if (listener_.descriptor() >= 0) Succeeded(info.Env(), Watch());
+    return info.Env().Undefined();
+  }
+
+  Napi::Value LetGo(const Napi::CallbackInfo& info) {
+    watcher_.KeepAlive(false);
+    return info.This();
+  }
+
+  SystemResult Watch() {
+    if (is_watching_) return {};
+    const int error = watcher_.Start(sockets_->loop, listener_.descriptor(), SocketWatcher::kReadable, OnEvents, this);
+    if (error != 0) {
       Release();
-      Call(self, "onFailed", error.Value());
-    } else if (writer_.ended()) {
-      Call(self, "onClosed", env.Undefined());
-    } else {
-      Call(self, "onDrained", env.Undefined());
+      return {error, "uv_poll_start"};
+    }
+    is_watching_ = true;
+    Ref();
+    return {};
+  }
+
+  void Rest() {
+    if (!is_watching_) return;
+    is_watching_ = false;
+    watcher_.Stop();
+    Unref();
+  }
+
+  void Ready() {
+    const Napi::Env env = Env();
+    const Napi::HandleScope scope(env);
+    const Napi::Object self = Value();
+    if (!HasOptions(self)) return Release();
+    for (int i = 0; i < kAcceptsPerTurn && listener_.descriptor() >= 0; i++) {
+      int descriptor = -1;
+      const SystemResult result = listener_.Accept(&descriptor);
+      if (!result.ok()) {
+        // Whoever listens decides when to go on.
+        Rest();
+        return sockets_->Call(self, "onFailed", SystemError(env, result).Value());
+      }
+      if (descriptor < 0) return;
+      sockets_->Call(self, "onConnection", Napi::Number::New(env, descriptor));
     }
   }
 
-  // An exception of the callback's is an uncaught one of the program's.
-  void Call(Napi::Object self, const char* name, napi_value argument) {
-    const Napi::Env env = self.Env();
-    const Napi::Value options = self.Get("options");
-    const Napi::Value callback = env.IsExceptionPending() ? env.Undefined() : options.As<Napi::Object>().Get(name);
-    napi_status status = napi_ok;
-    if (callback.IsFunction()) {
-      napi_value result;
-      status = napi_make_callback(env, writers_->async_context, self, callback, 1, &argument, &result);
-    }
-    if (status == napi_ok && !env.IsExceptionPending()) return;
-    napi_value exception;
-    if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) napi_fatal_exception(env, exception);
-  }
-
-  void Unlist() {
-    if (!is_listed_) return;
-    is_listed_ = false;
-    if (previous_ != nullptr) {
-      previous_->next_ = next_;
-    } else {
-      writers_->first = next_;
-    }
-    if (next_ != nullptr) next_->previous_ = previous_;
-    previous_ = next_ = nullptr;
-  }
-
-  SocketWriter writer_;
-  WritableWatcher watcher_;
-  Writers* writers_;
-  WriterObject* previous_ = nullptr;
-  WriterObject* next_ = nullptr;
-  bool is_listed_ = false;
+  LoopbackListener listener_;
+  SocketWatcher watcher_;
+  Sockets* sockets_;
   bool is_watching_ = false;
 };
 
-void TearDown(napi_async_cleanup_hook_handle, void* data) {
-  auto* writers = static_cast<Writers*>(data);
-  writers->torn_down = true;
-  while (writers->first != nullptr) writers->first->Release();
-  writers->FinishTeardown();
+// Where reads go; the same memory every time. It belongs to the environment for as long as that lives.
+Napi::Value ReadArena(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto* sockets = static_cast<Sockets*>(info.Data());
+  const Napi::Object self = info.This().As<Napi::Object>();
+  if (sockets->arena == nullptr) {
+    Napi::Buffer<uint8_t> arena = Napi::Buffer<uint8_t>::New(env, Sockets::kReadOffset + Sockets::kReadBytes);
+    if (env.IsExceptionPending()) return env.Undefined();
+    napi_ref kept;
+    if (napi_create_reference(env, arena, 1, &kept) != napi_ok) return env.Undefined();
+    sockets->arena = arena.Data();
+    Napi::Object described = Napi::Object::New(env);
+    described.Set("bytes", arena);
+    described.Set("offset", Napi::Number::New(env, Sockets::kReadOffset));
+    self.DefineProperty(Napi::PropertyDescriptor::Value("arena", described));
+  }
+  return self.Get("arena");
 }
 
-// The class, where this program has a loop that may be used: not on Bun, whose uv_* functions abort when called.
-void ExportWriter(Napi::Env env, Napi::Object exports) {
-  const Napi::Value versions = env.Global().Get("process").As<Napi::Object>().Get("versions");
-  if (versions.As<Napi::Object>().Has("bun") || !WritableWatcher::available()) return;
-  auto* writers = new Writers;
-  napi_value name = Napi::String::New(env, "upstreamproxy:SocketWriter");
-  const bool made = napi_get_uv_event_loop(env, reinterpret_cast<struct uv_loop_s**>(&writers->loop)) == napi_ok &&
-                    napi_async_init(env, nullptr, name, &writers->async_context) == napi_ok &&
-                    napi_add_async_cleanup_hook(env, TearDown, writers, &writers->hook) == napi_ok;
+void TearDown(napi_async_cleanup_hook_handle, void* data) {
+  auto* sockets = static_cast<Sockets*>(data);
+  sockets->torn_down = true;
+  while (sockets->first != nullptr) sockets->first->Release();
+  sockets->FinishTeardown();
+}
+
+// Where this program has a loop that may be used: not on Bun, whose uv_* functions abort when called.
+void ExportSockets(Napi::Env env, Napi::Object exports) {
+  const Napi::Value process = env.Global().Get("process");
+  const Napi::Value versions = process.IsObject() ? process.As<Napi::Object>().Get("versions") : env.Undefined();
+  if (!versions.IsObject() || versions.As<Napi::Object>().Has("bun") || !SocketWatcher::available()) return;
+  auto* sockets = new Sockets;
+  sockets->environment = env;
+  napi_value name = Napi::String::New(env, "upstreamproxy:StreamSocket");
+  const bool made = napi_get_uv_event_loop(env, reinterpret_cast<struct uv_loop_s**>(&sockets->loop)) == napi_ok &&
+                    napi_async_init(env, nullptr, name, &sockets->async_context) == napi_ok &&
+                    napi_add_async_cleanup_hook(env, TearDown, sockets, &sockets->hook) == napi_ok;
   if (!made) {
-    delete writers;
+    delete sockets;
     return;
   }
-  exports.Set("SocketWriter", WriterObject::Define(env, writers));
+  Napi::Object all = Napi::Object::New(env);
+  all.Set("StreamSocket", SocketObject::Define(env, sockets));
+  all.Set("LoopbackListener", ListenerObject::Define(env, sockets));
+  all.Set("readArena", Napi::Function::New<ReadArena>(env, "readArena", sockets));
+  exports.Set("sockets", all);
 }
 
 // ── framing ──
@@ -388,13 +696,15 @@ Napi::Value EncodeFrameInto(const Napi::CallbackInfo& info) {
   const napi_env env = info.Env();
   Bytes arena;
   int64_t start, bytes, key;
-  if (!BytesOf(env, info[0], &arena) || napi_get_value_int64(env, info[1], &start) != napi_ok ||
-      napi_get_value_int64(env, info[2], &bytes) != napi_ok || napi_get_value_int64(env, info[3], &key) != napi_ok) {
+  if (!BytesOf(env, info[0], &arena) || !info[1].IsNumber() || !info[2].IsNumber() ||
+      napi_get_value_int64(env, info[3], &key) != napi_ok) {
     ThrowType(info.Env(), "expected a Uint8Array and three numbers");
     return info.Env().Undefined();
   }
   const auto size = static_cast<int64_t>(arena.size);
-  const bool fits = bytes >= 0 && bytes <= static_cast<int64_t>(kMaxChunkBytes) && start <= size && bytes <= size - start &&
+  const bool fits = IntegerIn(info[1], &start) && IntegerIn(info[2], &bytes) && bytes >= 0 &&
+                    bytes <= static_cast<int64_t>(kMaxChunkBytes) && start >= 0 && start <= size &&
+                    bytes <= size - start &&
                     start >= static_cast<int64_t>(FrameHeaderBytes(static_cast<size_t>(bytes)));
   if (!fits) {
     Napi::RangeError::New(info.Env(), "the arena cannot hold the frame").ThrowAsJavaScriptException();
@@ -450,7 +760,7 @@ class KeepingSink final : public PayloadSink {
 // side, since a list of a thousand tiny pieces costs the kernel more than that.
 class WriterSink final : public PayloadSink {
  public:
-  explicit WriterSink(WriterObject* writer) : writer_(writer) {}
+  explicit WriterSink(SocketObject* writer) : writer_(writer) {}
 
   void Take(Bytes piece) override {
     if (piece.size > kSmallBytes) {
@@ -490,11 +800,12 @@ class WriterSink final : public PayloadSink {
 
   void Flush() {
     if (count_ > 0 && result_.ok()) result_ = writer_->WritePieces(pieces_, count_);
+    if (!result_.ok()) result_ = writer_->Break(result_);
     count_ = 0;
     small_bytes_ = 0;
   }
 
-  WriterObject* writer_;
+  SocketObject* writer_;
   SystemResult result_;
   size_t count_ = 0;
   size_t small_bytes_ = 0;
@@ -542,7 +853,7 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
       Succeeded(env, kept_.result());
       return Napi::Number::New(env, events);
     }
-    WriterObject* writer = WriterObject::Of(info[1].As<Napi::Object>());
+    SocketObject* writer = SocketObject::Of(info[1].As<Napi::Object>());
     if (writer == nullptr) return PushToForeign(env, bytes, info[1].As<Napi::Object>());
     WriterSink sink(writer);
     unsigned events = decoder_.Push(bytes, &sink);
@@ -560,7 +871,7 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
     const Napi::Value write = writer.Get("write");
     if (env.IsExceptionPending()) return env.Undefined();
     if (!write.IsFunction()) {
-      ThrowType(env, "expected a SocketWriter");
+      ThrowType(env, "expected a StreamSocket");
       return env.Undefined();
     }
     const Napi::Value queued = write.As<Napi::Function>().Call(writer, {passing.TakeAll(env)});
@@ -625,7 +936,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, kInterfaceVersion));
   exports.Set("process", ProcessExports(env));
   exports.Set("framing", FramingExports(env));
-  ExportWriter(env, exports);
+  ExportSockets(env, exports);
   return exports;
 }
 

@@ -1,4 +1,4 @@
-// What can break the framing, in a closed list; failure_text.cc says each in words.
+// What can break the framing, in a closed list; framing_failure.cc says each in words.
 #ifndef UPSTREAMPROXY_FRAMING_FAILURE_H_
 #define UPSTREAMPROXY_FRAMING_FAILURE_H_
 

@@ -21,7 +21,7 @@ if (seconds !== undefined && !/^[1-9][0-9]*$/.test(seconds)) {
 }
 
 // The edge to Node-API needs a Node around it, and the runtime would stand in the way of the sanitizers' own.
-const OUTSIDE = ['addon.cc', 'runtime.cc', 'writable_watcher.cc']
+const OUTSIDE = ['addon.cc', 'runtime.cc', 'socket_watcher.cc']
 const parts = readdirSync(join(root, 'native'))
   .filter((name) => name.endsWith('.cc') && !OUTSIDE.includes(name))
   .map((name) => join(root, 'native', name))
@@ -51,7 +51,7 @@ function lifetimes() {
       .map((define) => `-D${define}`),
     ...headers.flatMap((header) => ['-isystem', header]),
   ]
-  const edge = ['addon.cc', 'writable_watcher.cc'].map((name) => join(root, 'native', name))
+  const edge = ['addon.cc', 'socket_watcher.cc'].map((name) => join(root, 'native', name))
   run('clang++', [...flags, ...edge, ...parts, '-o', addon])
   const sanitizer = spawnSync('clang++', ['-print-file-name=libclang_rt.asan-x86_64.so'], {
     encoding: 'utf8',

@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   ERR_TOO_MANY_TUNNELS: entry('the relay is at its limit of tunnels', 503, 'connection_limit_reached'),
   ERR_RELAY_CLOSING: entry('the relay is shutting down', 503, 'proxy_internal_error'),
   ERR_LISTEN: entry('the relay could not listen'),
+  ERR_ENGINE: entry('the engine that is asked for cannot be had here'),
 
   // The way to the gateway and back.
   ERR_GATEWAY_UNREACHABLE: entry('no connection to the gateway', 502, 'destination_unavailable'),

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 
 const path = process.argv[2]
-const { framing, SocketWriter } = createRequire(import.meta.url)(path)
+const { framing, sockets: { StreamSocket: SocketWriter } } = createRequire(import.meta.url)(path)
 const MUCH = Buffer.alloc(5_000_000, 'x')
 const CAP = 4 * MUCH.length
 

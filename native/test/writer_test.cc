@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "../process_control.h"
-#include "../socket_writer.h"
+#include "../stream_socket.h"
 #include "check.h"
 
 using upstreamproxy::Bytes;
-using upstreamproxy::SocketWriter;
+using upstreamproxy::StreamSocket;
 using upstreamproxy::WriteQueue;
 
 namespace {
@@ -60,7 +60,7 @@ std::string Text(std::mt19937* random, size_t size) {
   return text;
 }
 
-upstreamproxy::SystemResult WriteText(SocketWriter* writer, const std::string& text) {
+upstreamproxy::SystemResult WriteText(StreamSocket* writer, const std::string& text) {
   const struct iovec piece = {const_cast<char*>(text.data()), text.size()};
   return writer->Write(&piece, 1);
 }
@@ -68,7 +68,7 @@ upstreamproxy::SystemResult WriteText(SocketWriter* writer, const std::string& t
 void EveryByteArrivesInOrder(unsigned seed) {
   std::mt19937 random(seed);
   Pair pair;
-  SocketWriter writer(kCap);
+  StreamSocket writer(kCap);
   CHECK(writer.Open(pair.ours).ok());
   std::string sent, received;
   bool end = false;
@@ -97,7 +97,7 @@ void EveryByteArrivesInOrder(unsigned seed) {
 
 void OverTheCapNothingIsSent() {
   Pair pair;
-  SocketWriter writer(1000);
+  StreamSocket writer(1000);
   CHECK(writer.Open(pair.ours).ok());
   CHECK(WriteText(&writer, std::string(1001, 'a')).error == ENOBUFS);
   bool end;
@@ -108,7 +108,7 @@ void OverTheCapNothingIsSent() {
 
 void ABrokenSocketIsSaidOnceAndForAll() {
   Pair pair;
-  SocketWriter writer(kCap);
+  StreamSocket writer(kCap);
   CHECK(writer.Open(pair.ours).ok());
   CHECK(WriteText(&writer, std::string(10 * 1024 * 1024, 'a')).ok());
   CHECK(writer.wants_writable());
@@ -123,19 +123,19 @@ void ATurnIsBounded() {
   Pair pair;
   const int large = 8 * 1024 * 1024;
   setsockopt(pair.ours, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof(large));
-  SocketWriter writer(kCap);
+  StreamSocket writer(kCap);
   CHECK(writer.Open(pair.ours).ok());
   CHECK(WriteText(&writer, std::string(40 * 1024 * 1024, 'a')).ok());
   bool end;
   for (size_t before = writer.queued_bytes(); before > 0; before = writer.queued_bytes()) {
     for (std::string bytes = "x"; !bytes.empty();) bytes = pair.Read(1 << 20, &end);
     CHECK(writer.Drain().ok());
-    CHECK(before - writer.queued_bytes() <= SocketWriter::kDrainBytes);
+    CHECK(before - writer.queued_bytes() <= StreamSocket::kDrainBytes);
   }
 }
 
 void WhatIsNoStreamSocketIsRefused() {
-  SocketWriter writer(kCap);
+  StreamSocket writer(kCap);
   CHECK(writer.Open(-1).error == EBADF);
   int ends[2];
   CHECK(pipe(ends) == 0);

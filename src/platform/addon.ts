@@ -9,7 +9,7 @@ import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Framing } from './framing.js'
 import type { ProcessControl } from './process-control.js'
-import type { SocketWriter, SocketWriterOptions } from './socket-writer.js'
+import type { NativeSockets } from './stream-socket.js'
 import { reasonOf } from './system-call-error.js'
 
 /** What the addon exports. */
@@ -20,10 +20,7 @@ export interface Addon {
   readonly process?: ProcessControl
   readonly framing?: Framing
   /** absent on Bun */
-  readonly SocketWriter?: new (
-    descriptor: number,
-    options: SocketWriterOptions,
-  ) => SocketWriter
+  readonly sockets?: NativeSockets
 }
 
 export interface AddonLookup {
@@ -66,7 +63,7 @@ function look(folder: URL): AddonLookup {
 }
 
 // Counts up where the exports change: what was built before may still lie in build/Release.
-const INTERFACE = '1'
+const INTERFACE = '2'
 const lookups = new Map<string, AddonLookup>()
 // dist/platform/addon.js → the package
 const PACKAGE = new URL('../../', import.meta.url)

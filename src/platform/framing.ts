@@ -33,9 +33,9 @@ export interface FrameDecoderOptions {
  */
 export interface FrameDecoder {
   /**
-   * Decodes all of `bytes`. Payload goes to `writer` in one write (what a SocketWriter throws is thrown here, and the
-   * decoder is then of no use any more); without a writer it waits for `takePayload`. Returns the bits of FRAME_EVENT
-   * that came up. Whatever precedes a violation or a Close has been handed on; what follows is dropped.
+   * Decodes all of `bytes`. Payload goes to `writer`; what a SocketWriter throws is thrown here, and the decoder is then
+   * of no use any more, nor is the writer: some of the stream is missing. Without a writer payload waits for
+   * `takePayload`. Returns the bits of FRAME_EVENT that came up. Whatever precedes a violation or a Close has been handed on; what follows is dropped.
    */
   push(bytes: Uint8Array, writer?: SocketWriter): number
   /** Payload pushed without a writer since the last call, in order: copies. */

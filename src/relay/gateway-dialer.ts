@@ -52,10 +52,17 @@ export class GatewayDialer {
     return { Authorization: `Bearer ${token}`, 'Content-Type': CONTENT_TYPE }
   }
 
-  /** A socket under way, to be written to at once; tells how far it has come. */
-  connect(onProgress: (progress: DialProgress) => void): net.Socket {
-    if (!this.#tlsOptions) return net.connect(this.#connectOptions, () => onProgress('secured'))
-    const socket = tls.connect({ ...this.#tlsOptions, ...(this.#session && { session: this.#session }) })
+  /**
+   * A socket under way, to be written to at once; tells how far it has come. With `onread` it reads into that memory, and
+   * has no 'data'.
+   */
+  connect(onProgress: (progress: DialProgress) => void, onread?: net.OnReadOpts): net.Socket {
+    const reading = onread && { onread }
+    if (!this.#tlsOptions) {
+      return net.connect({ ...this.#connectOptions, ...reading }, () => onProgress('secured'))
+    }
+    const session = this.#session && { session: this.#session }
+    const socket = tls.connect({ ...this.#tlsOptions, ...reading, ...session })
     socket.once('connect', () => onProgress('handshaking'))
     socket.once('secureConnect', () => onProgress('secured'))
     socket.on('session', (session) => {

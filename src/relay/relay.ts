@@ -4,22 +4,25 @@
  * Rule 1: it listens on 127.0.0.1 and nowhere else (invariant 7).
  * Rule 2: it never keeps the host program alive: everything it holds is unreferenced, but for `close()` under way.
  */
-
-import * as net from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { SecureContext } from 'node:tls'
 import { ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
 import type { Log } from '../log.js'
+import { reasonOf } from '../platform/index.js'
 import type { Token } from '../token.js'
+import { chooseEngine, type EngineChoice } from './choose-engine.js'
+import { Connection, type ConnectionContext } from './connection.js'
 import { Latch } from './drain.js'
-import { ClientConnection, type EngineContext } from './engine-node.js'
+import type { ClientSocket, Engine, Listener } from './engine.js'
 import { GatewayDialer } from './gateway-dialer.js'
 import { answerOrigin, Counters, type RelayStatus } from './status.js'
 
 export type { RelayStatus } from './status.js'
 
 export interface RelayOptions {
+  /** which engine carries the bytes (default: auto) */
+  readonly engine?: EngineChoice
   /** 0: any free one */
   readonly port: number
   readonly baseUrl: URL
@@ -43,18 +46,19 @@ export interface Relay {
 
 /**
  * Listens on 127.0.0.1. Does not keep the process alive: a program that has nothing else to do ends. Rejects with
- * ERR_LISTEN.
+ * ERR_LISTEN, ERR_ENGINE.
  */
 export async function listenRelay(options: RelayOptions): Promise<Relay> {
   const { limits, log } = options
-  const connections = new Set<ClientConnection>()
-  const counters = new Counters(ENGINE)
+  const engine = chooseEngine(options.engine ?? 'auto', new GatewayDialer(options), options)
+  const connections = new Set<Connection>()
+  const counters = new Counters(engine.name)
   // Of connections, once the relay is closing.
   const emptied = new Latch()
   let closing: Promise<void> | undefined
-  const status = () => counters.status((server.address() as net.AddressInfo | null)?.port ?? port)
-  const context: EngineContext = {
-    dialer: new GatewayDialer(options),
+  const status = () => counters.status(listener.port)
+  const context: ConnectionContext = {
+    engine,
     sessionId: options.sessionId,
     token: options.token,
     limits,
@@ -66,14 +70,12 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
       if (closing && connections.size === 0) emptied.open()
     },
   }
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+  const listener = await listen(engine, options.port, (client) => {
     // Beyond the tunnels, some room for heads, refusals and the status document.
-    if (connections.size >= limits.maxTunnels + SPARE_CONNECTIONS) client.resetAndDestroy()
-    else connections.add(new ClientConnection(client, context))
+    if (connections.size >= limits.maxTunnels + SPARE_CONNECTIONS) client.reset()
+    else connections.add(new Connection(client, context))
   })
-  await listen(server, options.port)
-  server.unref()
-  const { port } = server.address() as net.AddressInfo
+  const { port } = listener
   const ticker = setInterval(() => {
     const now = performance.now()
     for (const connection of connections) connection.tick(now)
@@ -82,7 +84,7 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
 
   const drainOver = new Latch()
   async function shutDown(): Promise<void> {
-    server.close()
+    listener.close()
     for (const connection of connections) connection.drain()
     if (connections.size === 0) emptied.open()
     await Promise.race([emptied.opened, drainOver.opened])
@@ -104,23 +106,20 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   }
 }
 
-function listen(server: net.Server, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const refused = (cause: Error) => {
-      const code = 'code' in cause ? String(cause.code) : cause.message
-      const hint =
-        code === 'EADDRINUSE' ? 'the port is taken: choose another, or 0 for any free one' : undefined
-      const where = `127.0.0.1:${port}`
-      reject(
-        new ProxyError('ERR_LISTEN', `cannot listen on ${where}: ${code}`, { cause, ...(hint && { hint }) }),
-      )
-    }
-    server.once('error', refused)
-    server.listen({ host: '127.0.0.1', port, backlog: BACKLOG, exclusive: true }, () => {
-      server.off('error', refused)
-      resolve()
-    })
-  })
+async function listen(
+  engine: Engine,
+  port: number,
+  onClient: (client: ClientSocket) => void,
+): Promise<Listener> {
+  try {
+    return await engine.listen(port, onClient)
+  } catch (cause) {
+    const code = reasonOf(cause)
+    const hint =
+      code === 'EADDRINUSE' ? 'the port is taken: choose another, or 0 for any free one' : undefined
+    const where = `127.0.0.1:${port}`
+    throw new ProxyError('ERR_LISTEN', `cannot listen on ${where}: ${code}`, { cause, ...(hint && { hint }) })
+  }
 }
 
 // Deadlines are seconds long; where tests make them short, the clock ticks faster.
@@ -136,8 +135,6 @@ function tickMs(limits: Limits): number {
   return Math.max(10, Math.min(1000, shortest / 4))
 }
 
-const ENGINE = 'node'
 const DEFAULT_DRAIN_MS = 2_000
 const FLUSH_MS = 1_000
 const SPARE_CONNECTIONS = 256
-const BACKLOG = 1024

@@ -38,8 +38,9 @@ export function encodeFrameInto(
   const messageStart = payloadStart - 1 - varintBytes(payloadBytes)
   const messageBytes = payloadStart + payloadBytes - messageStart
   const start = messageStart - KEY_BYTES - 2 - lengthBytes(messageBytes)
-  // Written so that NaN fits nowhere.
   const fits =
+    Number.isInteger(payloadStart) &&
+    Number.isInteger(payloadBytes) &&
     start >= 0 &&
     payloadBytes >= 0 &&
     payloadBytes <= MAX_CHUNK_BYTES &&
@@ -50,6 +51,19 @@ export function encodeFrameInto(
   writeFrameHeader(arena, start, messageBytes)
   return start
 }
+
+/** A masked control frame (RFC 6455 §5.5); its payload is at most 125 bytes. */
+export function encodeControlFrame(opcode: ControlOpcode, payload: Uint8Array, key: number): Buffer {
+  const start = 2 + KEY_BYTES
+  const frame = Buffer.allocUnsafe(start + payload.length)
+  frame[0] = FINAL | OPCODES[opcode]
+  frame[1] = MASKED | payload.length
+  frame.set(payload, start)
+  mask(frame, start, frame.length, key)
+  return frame
+}
+
+export type ControlOpcode = keyof typeof OPCODES
 
 function lengthBytes(messageBytes: number): number {
   return messageBytes < 126 ? 0 : messageBytes < 0x1_0000 ? 2 : 8
@@ -77,7 +91,9 @@ function writeBigEndian(arena: Uint8Array, at: number, bytes: number, value: num
   for (let i = 0; i < bytes; i++) arena[at + i] = value >>> (8 * (bytes - 1 - i))
 }
 
+const FINAL = 0x80
 const FINAL_BINARY = 0x82
+const OPCODES = { close: 0x8, ping: 0x9, pong: 0xa } as const
 const MASKED = 0x80
 const KEY_BYTES = 4
 // Room for the longest frame header, 2 + 8 + 4, to a multiple of four.

@@ -100,6 +100,23 @@ export class Tunnel {
     return this.#phase
   }
 
+  /** true where bytes of the client's are kept for later, and not only passed on */
+  get keeps(): boolean {
+    return this.#phase === 'head' || this.#phase === 'dialing'
+  }
+
+  /**
+   * true where the gateway's bytes need nobody's look any more: its status line is complete, and the tunnel lives. They may
+   * then go to the client without this tunnel, which `gatewayPassed` tells.
+   */
+  get streams(): boolean {
+    return (
+      this.#phase === 'open' ||
+      this.#phase === 'refused' ||
+      (this.#phase === 'closing' && this.#statusLine.complete)
+    )
+  }
+
   /** bytes that wait here for the upgrade */
   get earlyBytes(): number {
     return this.#earlyBytes
@@ -176,6 +193,11 @@ export class Tunnel {
         new ProxyError('ERR_GATEWAY_PROTOCOL', 'the answer to CONNECT has no HTTP status line'),
       )
     }
+  }
+
+  /** Bytes of the gateway's have gone to the client where it `streams`. */
+  gatewayPassed(): void {
+    this.#since = this.#now
   }
 
   /** The gateway answered a ping. */

@@ -17,7 +17,10 @@ const VIOLATIONS = [...BROKEN_FRAMES, ...BROKEN_CHUNKS, ...OVERSIZED]
 
 type Act = (tunnel: GatewayConnection) => void
 
-const HALF_A_FRAME = encodeFrame({ payload: chunk('never complete') }).subarray(0, 7)
+const CUT = 'never complete'
+// Cut before its first byte of payload, and behind some.
+const HALF_A_HEAD = encodeFrame({ payload: chunk(CUT) }).subarray(0, 3)
+const HALF_A_FRAME = encodeFrame({ payload: chunk(CUT) }).subarray(0, 7)
 const CLEAN: readonly (readonly [title: string, end: Act])[] = [
   ['Close 1000', (tunnel) => tunnel.close(1000)],
   ['Close 1000 with a reason', (tunnel) => tunnel.close(1000, 'done')],
@@ -32,7 +35,7 @@ const BROKEN: readonly (readonly [title: string, end: Act, code: string])[] = [
   [
     'FIN inside a frame',
     (tunnel) => {
-      tunnel.raw(HALF_A_FRAME)
+      tunnel.raw(HALF_A_HEAD)
       tunnel.fin()
     },
     'ERR_GATEWAY_LOST',
@@ -40,7 +43,7 @@ const BROKEN: readonly (readonly [title: string, end: Act, code: string])[] = [
   [
     'FIN inside a frame header',
     (tunnel) => {
-      tunnel.raw(HALF_A_FRAME.subarray(0, 1))
+      tunnel.raw(HALF_A_HEAD.subarray(0, 1))
       tunnel.fin()
     },
     'ERR_GATEWAY_LOST',
@@ -159,6 +162,18 @@ for (const bench of [
       await Promise.all(ends)
       t.same(await bench.lastFailures(rows.length), rows.map(([, , code]) => code).sort())
     }
+  })
+
+  // An engine may hand on what is certain before a message is complete, and need not.
+  await bench.test('a message that is cut: some of it at most, then RST', async (t) => {
+    const { client, tunnel } = await bench.open()
+    tunnel.send('whole; ')
+    tunnel.raw(HALF_A_FRAME)
+    tunnel.fin()
+    const { bytes, ending } = await client.rest()
+    t.ok(`whole; ${CUT}`.startsWith(bytes.toString()) && bytes.length >= 'whole; '.length, String(bytes))
+    t.equal(ending, 'rst')
+    t.equal(await bench.lastFailure(), 'ERR_GATEWAY_LOST')
   })
 
   await bench.test(

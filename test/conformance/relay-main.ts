@@ -7,6 +7,7 @@ import { createSecureContext } from 'node:tls'
 import { asProxyError } from '#src/errors.js'
 import { DEFAULT_LIMITS } from '#src/limits.js'
 import { createLog } from '#src/log.js'
+import type { EngineChoice } from '#src/relay/choose-engine.js'
 import { listenRelay, type Relay, type RelayOptions } from '#src/relay/relay.js'
 import { Token } from '#src/token.js'
 import type { RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
@@ -23,7 +24,7 @@ await relay?.close({ drainMs: 0 })
 process.exit()
 
 async function start(given: RelayConfiguration): Promise<Relay | undefined> {
-  const options: RelayOptions & { readonly engine?: string } = {
+  const options: RelayOptions = {
     port: 0,
     baseUrl: new URL(given.baseUrl),
     secureContext: given.caPem === undefined ? undefined : createSecureContext({ ca: given.caPem }),
@@ -31,8 +32,7 @@ async function start(given: RelayConfiguration): Promise<Relay | undefined> {
     token: new Token(given.token),
     limits: { ...DEFAULT_LIMITS, ...given.limits },
     log: createLog({ level: 'debug', format: 'json' }),
-    // What does not know of engines yet takes no notice.
-    ...(given.engine !== undefined && { engine: given.engine }),
+    ...(given.engine !== undefined && { engine: given.engine as EngineChoice }),
   }
   try {
     const listening = await listenRelay(options)

@@ -20,7 +20,7 @@ t.test('there it frames, decodes and writes to sockets', needsArm64(), async (t)
 
 // Every byte of a transfer that does not fit into the kernel's buffers arrives.
 const PROGRAM = `
-  const { process: control, framing, SocketWriter } = require(${JSON.stringify(join(ROOT, 'prebuilds/linux-arm64/upstreamproxy.node'))})
+  const { process: control, framing, sockets: { StreamSocket: SocketWriter } } = require(${JSON.stringify(join(ROOT, 'prebuilds/linux-arm64/upstreamproxy.node'))})
   const net = require('node:net')
   control.setDumpable(false)
   const arena = Buffer.alloc(32)

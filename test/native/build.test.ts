@@ -62,7 +62,7 @@ function needsHeaders(): { skip: string | false } {
 
 function assertLoads(t: Test, path: string): void {
   const addon = require(path) as Record<string, unknown>
-  t.strictSame(Object.keys(addon), ['version', 'process', 'framing', 'SocketWriter'])
+  t.strictSame(Object.keys(addon), ['version', 'process', 'framing', 'sockets'])
 }
 
 function binOf(packageName: string, bin: string): string {

@@ -24,8 +24,9 @@ export const WRITERS: readonly Implementation<OpenWriter>[] = [
   {
     name: 'addon',
     load() {
-      const Writer = fromAddon('SocketWriter')
-      return 'absent' in Writer ? Writer : (socket, options) => new Writer(descriptorOf(socket), options)
+      const sockets = fromAddon('sockets')
+      if ('absent' in sockets) return sockets
+      return (socket, options) => new sockets.StreamSocket(descriptorOf(socket), options)
     },
   },
 ]
@@ -46,7 +47,7 @@ export function present<T extends object>(loaded: T | { readonly absent: string 
   return loaded as T
 }
 
-function fromAddon<Name extends 'framing' | 'SocketWriter'>(name: Name) {
+function fromAddon<Name extends 'framing' | 'sockets'>(name: Name) {
   const { addon, broken } = loadAddon()
   const part = addon?.[name]
   if (part !== undefined) return part

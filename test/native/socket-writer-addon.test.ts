@@ -20,7 +20,7 @@ t.test(
   'a descriptor that cannot be written to as a stream is refused with its reason',
   needsAddon,
   async (t) => {
-    const Writer = loadAddon().addon!.SocketWriter!
+    const Writer = loadAddon().addon!.sockets!.StreamSocket
     const file = openSync('/dev/null', 'w')
     const datagrams = createSocket('udp4').bind(0, '127.0.0.1')
     await once(datagrams, 'listening')
@@ -46,7 +46,7 @@ t.test(
 
 t.test('nonsense is a TypeError', needsAddon, async (t) => {
   const addon = loadAddon().addon!
-  const Writer = addon.SocketWriter! as unknown as new (
+  const Writer = addon.sockets!.StreamSocket as unknown as new (
     ...args: unknown[]
   ) => { write(pieces: unknown): number }
   const { near } = await (await pairs(t, 'tcp'))()
@@ -65,7 +65,7 @@ t.test('nonsense is a TypeError', needsAddon, async (t) => {
   for (const pieces of [undefined, null, 'text', {}, [1], ['text'], [new Uint16Array(2)], [undefined]])
     t.throws(() => writer.write(pieces), TypeError, JSON.stringify(pieces))
   t.throws(() => (writer.write as unknown as () => void).call({}), TypeError, 'a foreign receiver')
-  t.throws(() => (addon.SocketWriter as unknown as () => void)(), TypeError, 'without new')
+  t.throws(() => (addon.sockets!.StreamSocket as unknown as () => void)(), TypeError, 'without new')
   t.equal(writer.write([Buffer.from('x')]), 0, 'and it goes on')
 })
 
@@ -101,7 +101,7 @@ t.test('the descriptor is duplicated, and closed with the writer', needsAddon, a
 
 t.test('payload goes from the decoder to a native writer in the same call', needsAddon, async (t) => {
   const { near, far } = await (await pairs(t, 'tcp'))()
-  const writer = new (loadAddon().addon!.SocketWriter!)(descriptorOf(near), {
+  const writer = new (loadAddon().addon!.sockets!.StreamSocket)(descriptorOf(near), {
     maxQueuedBytes: 64 * 1024 * 1024,
   })
   const decoder = present(FRAMINGS.find(({ name }) => name === 'addon')!.load()).createDecoder({

@@ -52,7 +52,8 @@ export async function socketWriterSuite(t: Test, open: OpenWriter, kind: Kind): 
     t.equal(receivedBytes, sentBytes)
     t.equal(received.digest('hex'), sent.digest('hex'))
     t.ok(queues > 10, `the queue was used: ${queues} times`)
-    t.equal(writer.codes.at(-1), 'closed')
+    // The far side may see the end before this one is told of it.
+    await eventually(() => writer.codes.at(-1) === 'closed', 'the end to be told')
     t.strictSame([...new Set(writer.codes.slice(0, -1))], ['drained'])
   })
 
@@ -78,22 +79,27 @@ export async function socketWriterSuite(t: Test, open: OpenWriter, kind: Kind): 
     far.on('data', (piece: Buffer) => received.push(piece))
     for (let round = 1; round <= 3; round++) {
       far.pause()
-      given.push(fill(writer, 2 * MiB))
+      // The kernel's buffers may have grown, and take what was queued after all: full is what stays so.
+      do {
+        given.push(fill(writer, 2 * MiB))
+        await pause(20)
+      } while (writer.queuedBytes === 0)
+      const told = writer.told.length
       const before = writer.queuedBytes
       t.equal(writer.write('more'), before + 4, 'behind a queue all waits')
       given.push(Buffer.from('more'))
       await pause(20)
-      t.equal(writer.told.length, round - 1, 'nothing is told while it waits')
+      t.equal(writer.told.length, told, 'nothing is told while it waits')
       far.resume()
-      await writer.tellings(round)
+      await writer.tellings(told + 1)
       t.equal(writer.queuedBytes, 0)
       await pause(20)
-      t.equal(writer.told.length, round, 'told once')
+      t.equal(writer.told.length, told + 1, 'told once')
     }
     const expected = Buffer.concat(given)
     await eventually(() => received.reduce((sum, { length }) => sum + length, 0) === expected.length, 'all')
     t.ok(Buffer.concat(received).equals(expected))
-    t.strictSame(writer.codes, ['drained', 'drained', 'drained'])
+    t.strictSame([...new Set(writer.codes)], ['drained'])
   })
 
   await test('a write over the cap is refused whole, before a byte is sent', async (t, pair) => {

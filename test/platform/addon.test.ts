@@ -73,16 +73,16 @@ t.test('an addon of another package, or of another time, is not taken for ours',
   const koffi = createRequire(import.meta.url).resolve(`@koromix/koffi-linux-${process.arch}`)
   const folder = folderOf(t, {})
   put(folder, PREBUILD, join(koffi, `../linux_${process.arch}/koffi.node`))
-  t.match(loadAddon(folder), { addon: undefined, broken: [{ reason: /^its interface is .+, and not 1$/ }] })
+  t.match(loadAddon(folder), { addon: undefined, broken: [{ reason: /^its interface is .+, and not 2$/ }] })
 })
 
 t.test('the prebuild comes first; where it is broken, what was built here', WITH_ADDON, async (t) => {
   const first = folderOf(t, { [BUILD]: 'garbage' })
   put(first, PREBUILD, OURS!)
-  t.match(loadAddon(first), { addon: { version: '1' }, path: new RegExp(PREBUILD), broken: [] })
+  t.match(loadAddon(first), { addon: { version: '2' }, path: new RegExp(PREBUILD), broken: [] })
   const second = folderOf(t, { [PREBUILD]: 'garbage' })
   put(second, BUILD, OURS!)
-  t.match(loadAddon(second), { addon: { version: '1' }, path: new RegExp(BUILD), broken: [{}] })
+  t.match(loadAddon(second), { addon: { version: '2' }, path: new RegExp(BUILD), broken: [{}] })
 })
 
 t.test(

@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { needingPrograms, programOf } from '../support/cached-program.js'
+import { failuresOf } from '../support/failures.js'
 import { RUNTIME_NAMES, type RuntimeName, runtimeProgram } from '../support/runtimes.js'
 
 // What touches the runtime: sockets, TLS, processes, files. The pure parts are the same everywhere.
@@ -53,13 +54,4 @@ async function run(command: string, args: readonly string[], extra: NodeJS.Proce
   child.stderr.on('data', (bytes) => (output += bytes))
   const [status] = await once(child, 'close')
   return { status, output }
-}
-
-function failuresOf(output: string): string {
-  const lines = output.split('\n')
-  // Each with what the runner found, its diff among it.
-  const failures = lines.flatMap((line, at) =>
-    /^\s*not ok|Error/.test(line) ? lines.slice(at, at + 20) : [],
-  )
-  return failures.slice(0, 200).join('\n') || output.slice(-2000)
 }

@@ -1,11 +1,12 @@
-// Writes to a connected stream socket without ever blocking, through a descriptor of its own.
+// Reads and writes a connected stream socket without ever blocking, through a descriptor of its own.
 //
 // Rule 1: the kernel is tried at once, with one sendmsg; what it does not take is copied and waits. Bytes leave in the
 //         order in which they came, each once, or the writer is broken and says so.
-// Rule 2: no event loop in here: whoever has one calls Drain when the socket is writable (wants_writable).
+// Rule 2: no event loop in here: whoever has one calls Drain when the socket is writable (wants_writable), and Read when it
+//         is readable.
 // Rule 3: no signal (MSG_NOSIGNAL), whatever the peer does; and no change to the socket's own flags (MSG_DONTWAIT).
-#ifndef UPSTREAMPROXY_SOCKET_WRITER_H_
-#define UPSTREAMPROXY_SOCKET_WRITER_H_
+#ifndef UPSTREAMPROXY_STREAM_SOCKET_H_
+#define UPSTREAMPROXY_STREAM_SOCKET_H_
 
 #include <sys/uio.h>
 
@@ -14,18 +15,25 @@
 
 namespace upstreamproxy {
 
-class SocketWriter {
+class StreamSocket {
  public:
   // The most that Drain gives to the kernel in one go, so that one tunnel does not keep others waiting.
   static constexpr size_t kDrainBytes = 1024 * 1024;
 
-  explicit SocketWriter(size_t max_queued_bytes) : max_queued_bytes_(max_queued_bytes) {}
-  ~SocketWriter() { Destroy(); }
-  SocketWriter(const SocketWriter&) = delete;
-  SocketWriter& operator=(const SocketWriter&) = delete;
+  explicit StreamSocket(size_t max_queued_bytes) : max_queued_bytes_(max_queued_bytes) {}
+  ~StreamSocket() { Destroy(); }
+  StreamSocket(const StreamSocket&) = delete;
+  StreamSocket& operator=(const StreamSocket&) = delete;
 
   // Duplicates the descriptor, which must be a stream socket's. EBADF, ENOTSOCK, EPROTOTYPE, EMFILE.
   SystemResult Open(int descriptor);
+
+  // Takes over a descriptor that is the caller's alone, and a stream socket's.
+  void Adopt(int descriptor);
+
+  // Reads what is there, at most `size` bytes, in one recv. `*read` is 0 at the end of the stream. EAGAIN where nothing is
+  // there; else what the kernel answered.
+  SystemResult Read(uint8_t* into, size_t size, size_t* read);
 
   // Writes the pieces in order. ENOBUFS where they could lift the queue over its cap: then nothing has been sent, and
   // the writer goes on. EPIPE after End or Destroy. Else what the kernel answered: the writer is broken from then on.
@@ -39,6 +47,12 @@ class SocketWriter {
 
   // Drops the queue and closes the descriptor: no FIN, no RST, as long as another one is open.
   void Destroy();
+
+  // Gives up: nothing can be written any more, and every call says why.
+  SystemResult Break(SystemResult result);
+
+  // The same with a RST in place of what has not been delivered.
+  void Reset();
 
   // The descriptor to watch; -1 after Destroy.
   int descriptor() const { return descriptor_; }
@@ -54,7 +68,6 @@ class SocketWriter {
   SystemResult Usable() const;
   SystemResult Send(const struct iovec* pieces, size_t count, size_t* sent);
   SystemResult Shutdown();
-  SystemResult Break(SystemResult result);
 
   const size_t max_queued_bytes_;
   WriteQueue queue_;
@@ -65,4 +78,4 @@ class SocketWriter {
 
 }  // namespace upstreamproxy
 
-#endif  // UPSTREAMPROXY_SOCKET_WRITER_H_
+#endif  // UPSTREAMPROXY_STREAM_SOCKET_H_

@@ -1,33 +1,34 @@
-// Tells when a descriptor is writable, by libuv's loop.
+// Tells when a descriptor is readable or writable, by libuv's loop.
 //
 // Rule 1: Node only. On Bun most uv_* functions abort although they resolve: nothing here is called there.
 // Rule 2: the functions are declared here and looked up weakly: libuv's ABI is stable within its version 1, and where a
 //         program does not export it, `available` says so in place of a failure to load.
 // Rule 3: the watched descriptor is closed only after Stop or Close.
-#ifndef UPSTREAMPROXY_WRITABLE_WATCHER_H_
-#define UPSTREAMPROXY_WRITABLE_WATCHER_H_
+#ifndef UPSTREAMPROXY_SOCKET_WATCHER_H_
+#define UPSTREAMPROXY_SOCKET_WATCHER_H_
 
 struct uv_loop_s;
 struct uv_poll_s;
 
 namespace upstreamproxy {
 
-class WritableWatcher {
+class SocketWatcher {
  public:
-  // `broken`: the descriptor has an error to tell; watching has stopped.
-  using OnWritable = void (*)(void* context, bool broken);
+  enum Event : int { kReadable = 1, kWritable = 2, kDisconnected = 4 };  // as uv_poll_event has them
+  // `events`: what came up; 0 where the descriptor has an error to tell, and then watching has stopped.
+  using OnEvents = void (*)(void* context, int events);
   using OnClosed = void (*)(void* context);
 
   static bool available();
 
-  WritableWatcher() = default;
+  SocketWatcher() = default;
   // Closed before.
-  ~WritableWatcher() = default;
-  WritableWatcher(const WritableWatcher&) = delete;
-  WritableWatcher& operator=(const WritableWatcher&) = delete;
+  ~SocketWatcher() = default;
+  SocketWatcher(const SocketWatcher&) = delete;
+  SocketWatcher& operator=(const SocketWatcher&) = delete;
 
-  // Starts to watch, again or for the first time. Returns an errno, 0 for none.
-  int Start(uv_loop_s* loop, int descriptor, OnWritable on_writable, void* context);
+  // Watches for these events from now on, and for no others. Returns an errno, 0 for none.
+  int Start(uv_loop_s* loop, int descriptor, int events, OnEvents on_events, void* context);
   void Stop();
 
   // Whether watching keeps the loop, and with it the process, alive (default: yes).
@@ -46,4 +47,4 @@ class WritableWatcher {
 
 }  // namespace upstreamproxy
 
-#endif  // UPSTREAMPROXY_WRITABLE_WATCHER_H_
+#endif  // UPSTREAMPROXY_SOCKET_WATCHER_H_

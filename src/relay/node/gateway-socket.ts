@@ -1,47 +1,27 @@
 /**
  * One WebSocket to the gateway. `ws` does the upgrade, reads frames and keeps the protocol; the data frames that go
  * up are built here in one buffer each (client-frame.ts) and written to the same socket, between whole frames.
- *
- * Rule 1: `end` or `failed` comes once, after all bytes that came before it, and nothing comes after it.
- * Rule 2: an end is clean only where the gateway closed with 1000 or without a code, or ended its TCP between messages.
  */
-import { randomFillSync } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import WebSocket from 'ws'
-import { asProxyError, ProxyError } from '../errors.js'
-import { decodeChunk, MAX_CHUNK_BYTES } from '../wire/chunk.js'
-import { encodeChunkFrame } from '../wire/client-frame.js'
-import { FrameBoundary } from '../wire/frame-boundary.js'
-import { tellFinFromReset } from './fin-or-reset.js'
-import type { GatewayDialer } from './gateway-dialer.js'
-import { type DialProgress, upgradeFailure } from './upgrade-failure.js'
+import { asProxyError, ProxyError } from '../../errors.js'
+import { decodeChunk, MAX_CHUNK_BYTES } from '../../wire/chunk.js'
+import { encodeChunkFrame } from '../../wire/client-frame.js'
+import { FrameBoundary } from '../../wire/frame-boundary.js'
+import type { GatewayEvents, GatewayOptions, GatewaySocket } from '../engine.js'
+import { tellFinFromReset } from '../fin-or-reset.js'
+import type { GatewayDialer } from '../gateway-dialer.js'
+import { maskingKey } from '../masking-key.js'
+import { type DialProgress, upgradeFailure } from '../upgrade-failure.js'
 
 // The published types do not have this option of ws 8.19 and later yet.
 type ClientOptions = WebSocket.ClientOptions & { readonly closeTimeout: number }
 
-export interface GatewayEvents {
-  open(): void
-  /** a chunk's payload, not empty */
-  bytes(payload: Buffer): void
-  pong(): void
-  /** what was queued has gone out */
-  drained(): void
-  end(): void
-  failed(error: ProxyError): void
-}
-
-export interface GatewaySocketOptions {
-  readonly token: string
-  readonly maxMessageBytes: number
-  /** how long a gateway that has sent its Close may take to close its TCP, in ms */
-  readonly closeTimeoutMs: number
-}
-
-export class GatewaySocket {
+export class NodeGatewaySocket implements GatewaySocket {
   readonly #events: GatewayEvents
-  readonly #options: GatewaySocketOptions
+  readonly #options: GatewayOptions
   readonly #webSocket: WebSocket
   readonly #boundary = new FrameBoundary()
   #socket!: Socket
@@ -51,7 +31,7 @@ export class GatewaySocket {
   #over = false
   #closeTimer: NodeJS.Timeout | undefined
 
-  constructor(dialer: GatewayDialer, options: GatewaySocketOptions, events: GatewayEvents) {
+  constructor(dialer: GatewayDialer, options: GatewayOptions, events: GatewayEvents) {
     this.#events = events
     this.#options = options
     const webSocketOptions: ClientOptions = {
@@ -72,17 +52,14 @@ export class GatewaySocket {
     this.#listen()
   }
 
-  /** bytes that the kernel has not taken yet */
   get queuedBytes(): number {
     return this.#socket.writableLength
   }
 
-  /** true where `drained` will come */
-  get needsDrain(): boolean {
-    return this.#socket.writableNeedDrain
+  get full(): boolean {
+    return this.#socket.writableLength > this.#options.highBytes && this.#socket.writableNeedDrain
   }
 
-  /** Sends bytes as chunks. */
   send(bytes: Buffer): void {
     if (!this.#writable) return
     for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES) {
@@ -106,13 +83,11 @@ export class GatewaySocket {
     this.#webSocket.resume()
   }
 
-  /** Close 1000, after what is queued. */
   close(): void {
     if (this.#opened) this.#webSocket.close(1000)
     else this.abort()
   }
 
-  /** Drops the connection without a Close. No event follows. */
   abort(): void {
     this.#over = true
     clearTimeout(this.#closeTimer)
@@ -214,16 +189,5 @@ function brokenConnection(cause: Error | undefined): ProxyError {
   return new ProxyError('ERR_GATEWAY_LOST', 'the connection to the gateway was lost', { cause })
 }
 
-// A fresh key for every frame (RFC 6455 §5.3), drawn from the system's generator a page at a time.
-function maskingKey(): number {
-  if (nextKey === keys.length) {
-    randomFillSync(keys)
-    nextKey = 0
-  }
-  return keys[nextKey++]!
-}
-
-const keys = new Int32Array(2048)
-let nextKey = keys.length
 const EMPTY = Buffer.alloc(0)
 const NEVER_MS = 2 ** 31 - 1

@@ -1,12 +1,10 @@
 /**
- * The portable engine: `node:net` to the client, `ws` to the gateway. Carries out what a Tunnel decides.
+ * One accepted connection, whatever engine carries its bytes: carries out what a Tunnel decides.
  *
  * Rule 1: what a side has not taken is bounded: over its watermark the other side is paused until it is gone.
  * Rule 2: a socket is closed gently (FIN, then read on for a while) so that the peer can read what was sent; it is
  *         reset only where the tunnel broke.
  */
-
-import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
@@ -15,14 +13,12 @@ import type { Token } from '../token.js'
 import type { ConnectRequest, OriginRequest } from '../wire/request-head.js'
 import { Tunnel, type TunnelActions } from '../wire/tunnel.js'
 import { errorAnswer } from './answers.js'
-import { tellFinFromReset } from './fin-or-reset.js'
-import type { GatewayDialer } from './gateway-dialer.js'
-import { type GatewayEvents, GatewaySocket } from './gateway-socket.js'
+import type { ClientSocket, Engine, GatewayEvents, GatewaySocket } from './engine.js'
 import type { Counters } from './status.js'
 
-/** What all tunnels of a relay share. */
-export interface EngineContext {
-  readonly dialer: GatewayDialer
+/** What all connections of a relay share. */
+export interface ConnectionContext {
+  readonly engine: Engine
   readonly sessionId: string
   readonly token: Token
   readonly limits: Limits
@@ -30,13 +26,13 @@ export interface EngineContext {
   readonly log: Log
   readonly answerOrigin: (request: OriginRequest) => Buffer
   /** called once, when both sockets are gone or going by themselves */
-  readonly onClosed: (connection: ClientConnection) => void
+  readonly onClosed: (connection: Connection) => void
 }
 
 /** One accepted connection, from its first byte to its end. */
-export class ClientConnection implements TunnelActions, GatewayEvents {
-  readonly #context: EngineContext
-  readonly #client: Socket
+export class Connection implements TunnelActions, GatewayEvents {
+  readonly #context: ConnectionContext
+  readonly #client: ClientSocket
   readonly #tunnel: Tunnel
   #gateway: GatewaySocket | undefined
   #counted = false
@@ -48,17 +44,16 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   #lastQueued = 0
   #stuckSince = 0
 
-  constructor(client: Socket, context: EngineContext) {
+  constructor(client: ClientSocket, context: ConnectionContext) {
     this.#client = client
     this.#context = context
     this.#tunnel = new Tunnel(this, context.limits, performance.now())
-    client.unref()
-    client.on('data', (bytes: Buffer) => this.#clientBytes(bytes))
-    client.on('end', () => tellFinFromReset(client, NOTHING, (isFin) => isFin && this.#tunnel.clientEnd()))
-    client.on('drain', () => this.#clientDrained())
-    // The reset itself is seen in 'close'; without a listener it would be thrown.
-    client.on('error', (error) => context.log.debug('client-error', { message: error.message }))
-    client.on('close', () => this.#clientClosed())
+    client.start({
+      bytes: (bytes) => this.#clientBytes(bytes),
+      end: () => this.#tunnel.clientEnd(),
+      drained: () => this.#clientDrained(),
+      closed: () => this.#clientClosed(),
+    })
   }
 
   tick(now: number): void {
@@ -80,13 +75,13 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   /** Drops both sockets. */
   destroy(): void {
     this.#gateway?.abort()
-    this.#client.resetAndDestroy()
+    this.#client.reset()
   }
 
   // ── what the tunnel asks for ──
 
   dial(_request: ConnectRequest): void {
-    const { counters, limits, dialer, token } = this.#context
+    const { counters, limits, engine, token } = this.#context
     if (counters.tunnelsOpen >= limits.maxTunnels) {
       const message = `${limits.maxTunnels} tunnels are open`
       return this.#tunnel.gatewayFailed(new ProxyError('ERR_TOO_MANY_TUNNELS', message))
@@ -94,15 +89,9 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
     this.#counted = true
     counters.tunnelsOpen++
     counters.tunnelsTotal++
-    this.#gateway = new GatewaySocket(
-      dialer,
-      {
-        token: token.reveal(),
-        maxMessageBytes: limits.maxMessageBytes,
-        closeTimeoutMs: limits.closeTimeoutMs,
-      },
-      this,
-    )
+    const { maxMessageBytes, closeTimeoutMs, upHighBytes: highBytes } = limits
+    const options = { token: token.reveal(), maxMessageBytes, closeTimeoutMs, highBytes }
+    this.#gateway = engine.dial(options, this.#client, this)
   }
 
   sendConnect({ authority }: ConnectRequest): void {
@@ -121,10 +110,7 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   writeDown(bytes: Buffer): void {
     this.#context.counters.bytesDown += bytes.length
     this.#client.write(bytes)
-    if (this.#client.writableLength > this.#context.limits.downHighBytes && this.#client.writableNeedDrain) {
-      this.#gatewayPaused = this.#gatewayWasPaused = true
-      this.#gateway!.pause()
-    }
+    this.#balanceGateway()
   }
 
   answer(error: ProxyError): void {
@@ -182,6 +168,16 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
     this.#tunnel.gatewayBytes(payload)
   }
 
+  get streams(): boolean {
+    return this.#tunnel.streams
+  }
+
+  passed(bytes: number): void {
+    this.#context.counters.bytesDown += bytes
+    this.#tunnel.gatewayPassed()
+    this.#balanceGateway()
+  }
+
   pong(): void {
     this.#tunnel.gatewayPong()
   }
@@ -201,7 +197,8 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   // ── what the client does ──
 
   #clientBytes(bytes: Buffer): void {
-    this.#tunnel.clientBytes(bytes)
+    // They are on loan: what the tunnel keeps for a while is a copy.
+    this.#tunnel.clientBytes(this.#tunnel.keeps ? Buffer.from(bytes) : bytes)
     this.#balanceClient()
   }
 
@@ -223,12 +220,21 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   #balanceClient(): void {
     const gateway = this.#gateway
     const waiting = this.#tunnel.phase === 'dialing'
-    const queued = waiting ? this.#tunnel.earlyBytes : (gateway?.queuedBytes ?? 0)
-    const full = queued > this.#context.limits.upHighBytes && (waiting || gateway!.needsDrain)
+    const full = waiting
+      ? this.#tunnel.earlyBytes > this.#context.limits.upHighBytes
+      : (gateway?.full ?? false)
     if (full === this.#clientPaused || this.#released) return
     this.#clientPaused = full
     if (full) this.#client.pause()
     else this.#client.resume()
+  }
+
+  // Pauses the gateway while the client has too much to take.
+  #balanceGateway(): void {
+    const client = this.#client
+    if (client.queuedBytes <= this.#context.limits.downHighBytes || !client.needsDrain) return
+    this.#gatewayPaused = this.#gatewayWasPaused = true
+    this.#gateway!.pause()
   }
 
   // ── the end ──
@@ -236,17 +242,13 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
   // A reset throws away what the kernel has not delivered yet, and nothing tells when it has: a reader that reads
   // gets a moment's grace, in which nothing else can happen any more.
   #resetWhenFlushed(): void {
-    const client = this.#client
-    if (client.destroyed) return
-    const reset = () => setTimeout(() => client.resetAndDestroy(), RESET_GRACE_MS).unref()
-    // The callback of an empty write comes when all that was written before it is with the kernel.
-    client.write(NOTHING, reset)
+    this.#client.flushed(() => setTimeout(() => this.#client.reset(), RESET_GRACE_MS).unref())
   }
 
   // A peer that neither reads nor closes must not hold a socket for ever. Where all has gone to the kernel a plain
   // close leaves the delivery to it, after the FIN; a reset would throw away what the client has yet to read.
   #expireLinger(now: number): void {
-    const queued = this.#client.writableLength
+    const queued = this.#client.queuedBytes
     if (queued !== this.#lastQueued) this.#stuckSince = now
     this.#lastQueued = queued
     const { closeTimeoutMs, pongTimeoutMs } = this.#context.limits
@@ -256,4 +258,3 @@ export class ClientConnection implements TunnelActions, GatewayEvents {
 }
 
 const RESET_GRACE_MS = 100
-const NOTHING = Buffer.alloc(0)

@@ -1,4 +1,4 @@
-#include "writable_watcher.h"
+#include "socket_watcher.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -26,15 +26,14 @@ WEAK void uv_handle_set_data(uv_handle_s* handle, void* data);
 namespace upstreamproxy {
 namespace {
 
-constexpr int kUvPoll = 8;      // UV_POLL of uv_handle_type
-constexpr int kUvWritable = 2;  // UV_WRITABLE of uv_poll_event
+constexpr int kUvPoll = 8;  // UV_POLL of uv_handle_type
 
 }  // namespace
 
 // What libuv has: it outlives the watcher until the loop has let it go.
-struct WritableWatcher::Handle {
+struct SocketWatcher::Handle {
   uv_poll_s* poll;
-  OnWritable on_writable;
+  OnEvents on_events;
   OnClosed on_closed;
   void* context;
 
@@ -42,9 +41,9 @@ struct WritableWatcher::Handle {
 
   static Handle* Of(const uv_handle_s* handle) { return static_cast<Handle*>(uv_handle_get_data(handle)); }
 
-  static void Writable(uv_poll_s* poll, int status, int) {
+  static void Events(uv_poll_s* poll, int status, int events) {
     Handle* handle = Of(reinterpret_cast<uv_handle_s*>(poll));
-    handle->on_writable(handle->context, status < 0);
+    handle->on_events(handle->context, status < 0 ? 0 : events);
   }
 
   static void Closed(uv_handle_s* base) {
@@ -57,13 +56,13 @@ struct WritableWatcher::Handle {
   }
 };
 
-bool WritableWatcher::available() {
+bool SocketWatcher::available() {
   return uv_handle_size != nullptr && uv_poll_init != nullptr && uv_poll_start != nullptr && uv_poll_stop != nullptr &&
          uv_close != nullptr && uv_ref != nullptr && uv_unref != nullptr && uv_handle_get_data != nullptr &&
          uv_handle_set_data != nullptr;
 }
 
-int WritableWatcher::Start(uv_loop_s* loop, int descriptor, OnWritable on_writable, void* context) {
+int SocketWatcher::Start(uv_loop_s* loop, int descriptor, int events, OnEvents on_events, void* context) {
   if (handle_ == nullptr) {
     auto* handle = static_cast<Handle*>(malloc(sizeof(Handle)));
     auto* poll = static_cast<uv_poll_s*>(malloc(uv_handle_size(kUvPoll)));
@@ -73,19 +72,19 @@ int WritableWatcher::Start(uv_loop_s* loop, int descriptor, OnWritable on_writab
       free(poll);
       return error;
     }
-    *handle = {poll, on_writable, nullptr, context};
+    *handle = {poll, on_events, nullptr, context};
     uv_handle_set_data(handle->base(), handle);
     handle_ = handle;
     KeepAlive(keeps_alive_);
   }
-  return -uv_poll_start(handle_->poll, kUvWritable, Handle::Writable);
+  return -uv_poll_start(handle_->poll, events, Handle::Events);
 }
 
-void WritableWatcher::Stop() {
+void SocketWatcher::Stop() {
   if (handle_ != nullptr) uv_poll_stop(handle_->poll);
 }
 
-void WritableWatcher::KeepAlive(bool keeps_alive) {
+void SocketWatcher::KeepAlive(bool keeps_alive) {
   keeps_alive_ = keeps_alive;
   if (handle_ == nullptr) return;
   if (keeps_alive) {
@@ -95,7 +94,7 @@ void WritableWatcher::KeepAlive(bool keeps_alive) {
   }
 }
 
-bool WritableWatcher::Close(OnClosed on_closed, void* context) {
+bool SocketWatcher::Close(OnClosed on_closed, void* context) {
   if (handle_ == nullptr) return false;
   Handle* handle = handle_;
   handle_ = nullptr;

@@ -1,4 +1,4 @@
-#include "socket_writer.h"
+#include "stream_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@ size_t Total(const struct iovec* pieces, size_t count) {
 
 }  // namespace
 
-SystemResult SocketWriter::Open(int descriptor) {
+SystemResult StreamSocket::Open(int descriptor) {
   int type = 0;
   socklen_t length = sizeof(type);
   if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length) != 0) return {errno, "getsockopt"};
@@ -30,7 +30,21 @@ SystemResult SocketWriter::Open(int descriptor) {
   return {};
 }
 
-SystemResult SocketWriter::Write(const struct iovec* pieces, size_t count) {
+void StreamSocket::Adopt(int descriptor) { descriptor_ = descriptor; }
+
+SystemResult StreamSocket::Read(uint8_t* into, size_t size, size_t* read) {
+  *read = 0;
+  if (descriptor_ < 0) return {EBADF, "recv"};
+  ssize_t bytes;
+  do {
+    bytes = recv(descriptor_, into, size, MSG_DONTWAIT);
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes < 0) return {errno, "recv"};
+  *read = static_cast<size_t>(bytes);
+  return {};
+}
+
+SystemResult StreamSocket::Write(const struct iovec* pieces, size_t count) {
   SystemResult result = Usable();
   if (!result.ok()) return result;
   const size_t total = Total(pieces, count);
@@ -55,14 +69,14 @@ SystemResult SocketWriter::Write(const struct iovec* pieces, size_t count) {
   return {};
 }
 
-SystemResult SocketWriter::End() {
+SystemResult StreamSocket::End() {
   if (!failure_.ok()) return failure_;
   if (state_ != State::kOpen) return state_ == State::kDestroyed ? Usable() : SystemResult{};
   state_ = State::kEnding;
   return queue_.size() == 0 ? Shutdown() : SystemResult{};
 }
 
-SystemResult SocketWriter::Drain() {
+SystemResult StreamSocket::Drain() {
   if (!failure_.ok() || descriptor_ < 0) return failure_;
   size_t budget = kDrainBytes;
   while (queue_.size() > 0 && budget > 0) {
@@ -85,21 +99,27 @@ SystemResult SocketWriter::Drain() {
   return {};
 }
 
-void SocketWriter::Destroy() {
+void StreamSocket::Destroy() {
   queue_.Clear();
   state_ = State::kDestroyed;
   if (descriptor_ >= 0) close(descriptor_);
   descriptor_ = -1;
 }
 
-SystemResult SocketWriter::Usable() const {
+void StreamSocket::Reset() {
+  const struct linger at_once = {1, 0};
+  if (descriptor_ >= 0) setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  Destroy();
+}
+
+SystemResult StreamSocket::Usable() const {
   if (!failure_.ok()) return failure_;
   if (state_ != State::kOpen) return {EPIPE, "write"};
   return {};
 }
 
 // Gives the kernel what it takes at once. That it takes nothing (EAGAIN) or a part is no failure.
-SystemResult SocketWriter::Send(const struct iovec* pieces, size_t count, size_t* sent) {
+SystemResult StreamSocket::Send(const struct iovec* pieces, size_t count, size_t* sent) {
   size_t at = 0;
   while (at < count) {
     struct msghdr message;
@@ -123,13 +143,13 @@ SystemResult SocketWriter::Send(const struct iovec* pieces, size_t count, size_t
   return {};
 }
 
-SystemResult SocketWriter::Shutdown() {
+SystemResult StreamSocket::Shutdown() {
   if (shutdown(descriptor_, SHUT_WR) != 0) return Break({errno, "shutdown"});
   state_ = State::kEnded;
   return {};
 }
 
-SystemResult SocketWriter::Break(SystemResult result) {
+SystemResult StreamSocket::Break(SystemResult result) {
   failure_ = result;
   queue_.Clear();
   return result;

@@ -1,0 +1,31 @@
+/** Which engine carries the bytes: as asked for, or the best that there is. */
+import { ProxyError } from '../errors.js'
+import type { Limits } from '../limits.js'
+import type { Log } from '../log.js'
+import { loadAddon } from '../platform/addon.js'
+import { ENGINE_NAMES, type Engine } from './engine.js'
+import type { GatewayDialer } from './gateway-dialer.js'
+import { nativeEngine } from './native/engine.js'
+import { nodeEngine } from './node/engine.js'
+
+export const ENGINE_CHOICES = ['auto', ...ENGINE_NAMES] as const
+export type EngineChoice = (typeof ENGINE_CHOICES)[number]
+
+/** @throws ProxyError ERR_ENGINE where the engine that is asked for cannot be had here */
+export function chooseEngine(
+  choice: EngineChoice,
+  dialer: GatewayDialer,
+  options: { readonly limits: Limits; readonly log: Log },
+): Engine {
+  const { addon, broken } = loadAddon()
+  const { framing, sockets } = addon ?? {}
+  if (choice !== 'node' && framing !== undefined && sockets !== undefined)
+    return nativeEngine({ framing, sockets }, dialer, options)
+  if (choice !== 'native') return nodeEngine(dialer, options.log)
+  const reasons = broken.map(({ path, reason }) => `${path}: ${reason}`).join('; ')
+  const why =
+    reasons || (addon ? 'this runtime lets no addon use its event loop' : 'there is no addon for it')
+  throw new ProxyError('ERR_ENGINE', `the native engine cannot be had here: ${why}`, {
+    hint: 'engine auto takes the portable one then',
+  })
+}
