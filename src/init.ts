@@ -117,8 +117,8 @@ async function start(
 
   // Step 5: the relay. Loaded here: a host that is not enabled does not pay for it.
   const { listenRelay } = await import('./relay/relay.js')
-  const { port, limits } = options
-  const relay = await listenRelay({ port, baseUrl, secureContext, sessionId, token, limits, log })
+  const { engine, port, limits } = options
+  const relay = await listenRelay({ engine, port, baseUrl, secureContext, sessionId, token, limits, log })
   undo.push(() => relay.close({ drainMs: 0 }))
   const env = environmentOf(parent, relay.port, caBundlePath, options, token, log)
 

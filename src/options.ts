@@ -15,7 +15,9 @@ import { baseUrlOf } from './options/base-url.js'
 import { limitsOf } from './options/limits.js'
 import { nearest } from './options/nearest.js'
 import {
+  ENGINES,
   ENV_PROFILES,
+  type EngineChoice,
   type EnvProfile,
   HARDENING_LEVELS,
   type Hardening,
@@ -36,6 +38,7 @@ import {
 } from './options/values.js'
 
 export {
+  type EngineChoice,
   type EnvProfile,
   type Hardening,
   OPTION_TABLE,
@@ -52,6 +55,7 @@ export interface GivenOptions {
   readonly tokenFile?: string | undefined
   readonly unlinkOnFailure?: boolean | undefined
   readonly hardening?: Hardening | undefined
+  readonly engine?: EngineChoice | undefined
   readonly caBundle?: string | undefined
   readonly systemCa?: string | undefined
   readonly port?: number | undefined
@@ -76,6 +80,7 @@ export interface Options {
   readonly tokenFile: string
   readonly unlinkOnFailure: boolean
   readonly hardening: Hardening
+  readonly engine: EngineChoice
   /** undefined where there is no home folder to put it in */
   readonly caBundle: string | undefined
   readonly systemCa: string | undefined
@@ -116,6 +121,7 @@ export function parseOptions(given: GivenOptions, env: NodeJS.ProcessEnv): Optio
     tokenFile: read('tokenFile', textOf) ?? DEFAULT_TOKEN_FILE,
     unlinkOnFailure: read('unlinkOnFailure', flagOf) ?? false,
     hardening: read('hardening', (setting) => choiceOf(setting, HARDENING_LEVELS)) ?? 'default',
+    engine: read('engine', (setting) => choiceOf(setting, ENGINES)) ?? 'auto',
     caBundle: read('caBundle', textOf) ?? inHome(env, '.ccr/ca-bundle.crt'),
     systemCa: read('systemCa', textOf),
     port: read('port', (setting) => numberOf(setting, 0, 65535, portHint(setting))) ?? 0,

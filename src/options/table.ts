@@ -29,6 +29,10 @@ export type EnvProfile = (typeof ENV_PROFILES)[number]
 export const HARDENING_LEVELS = ['strict', 'default', 'off'] as const
 export type Hardening = (typeof HARDENING_LEVELS)[number]
 
+/** auto: the native one where the addon loads on Node, else the portable one */
+export const ENGINES = ['auto', 'node', 'native'] as const
+export type EngineChoice = (typeof ENGINES)[number]
+
 export const LOG_FORMATS = ['text', 'json'] as const
 
 export const OPTION_TABLE: readonly OptionEntry[] = [
@@ -93,6 +97,15 @@ export const OPTION_TABLE: readonly OptionEntry[] = [
     choices: HARDENING_LEVELS,
     defaultText: 'default',
     help: 'guard the memory that holds the token; strict: or do not start; off: leave the process debuggable',
+  },
+  {
+    name: 'engine',
+    flag: '--engine',
+    env: 'UPSTREAMPROXY_ENGINE',
+    kind: 'choice',
+    choices: ENGINES,
+    defaultText: 'auto',
+    help: 'what carries the bytes: the portable engine (node) or the native one; auto: native where it can be had',
   },
   {
     name: 'caBundle',

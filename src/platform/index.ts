@@ -17,8 +17,11 @@ export interface Capability {
 
 export type Capabilities = Readonly<Record<CapabilityName, Capability>>
 
-/** The table. Asking changes nothing in the process. Never throws. */
-export function capabilities(): Capabilities {
+/**
+ * The table. Asking changes nothing in the process. Never throws.
+ * @param engine what carries the bytes of the relay in question; where there is none, what would by itself
+ */
+export function capabilities(engine?: 'native' | 'node'): Capabilities {
   const found = processControl()
   const native: Capability =
     'absent' in found
@@ -28,7 +31,7 @@ export function capabilities(): Capabilities {
     'non-dumpable': native,
     sigusr1: sigusr1(native),
     tracer: tracer(native),
-    ...DATA_PATH,
+    ...dataPath(engine),
   }
 }
 
@@ -65,9 +68,21 @@ function tracer(native: Capability): Capability {
     : { implementation: 'typescript', why: `TracerPid in /proc/self/task; ${native.why}` }
 }
 
-// What serves them: the portable engine, whatever the addon could do. An engine on the addon changes this, and no other
-// place.
-const DATA_PATH = {
-  framing: { implementation: 'typescript', why: 'the portable engine: chunks by src/wire, frames by ws' },
-  'socket-writes': { implementation: 'typescript', why: 'the portable engine: node:net' },
-} as const satisfies Partial<Capabilities>
+function dataPath(engine: 'native' | 'node' | undefined): Pick<Capabilities, 'framing' | 'socket-writes'> {
+  const { addon, path, broken } = loadAddon()
+  const isThere = addon?.framing !== undefined && addon.sockets !== undefined
+  if (isThere && engine !== 'node') {
+    const native = { implementation: 'addon', why: `the native engine: ${path}` } as const
+    return { framing: native, 'socket-writes': native }
+  }
+  const reasons = broken.map((file) => `${file.path}: ${file.reason}`).join('; ')
+  const absent = reasons || (addon ? 'the addon has no sockets on this runtime' : 'no addon here')
+  const why = isThere ? 'as asked for' : absent
+  return {
+    framing: {
+      implementation: 'typescript',
+      why: `the portable engine: chunks by src/wire, frames by ws; ${why}`,
+    },
+    'socket-writes': { implementation: 'typescript', why: `the portable engine: node:net; ${why}` },
+  }
+}

@@ -3,13 +3,12 @@ import { ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
 import type { Log } from '../log.js'
 import { loadAddon } from '../platform/addon.js'
-import { ENGINE_NAMES, type Engine } from './engine.js'
+import type { Engine, EngineName } from './engine.js'
 import type { GatewayDialer } from './gateway-dialer.js'
 import { nativeEngine } from './native/engine.js'
 import { nodeEngine } from './node/engine.js'
 
-export const ENGINE_CHOICES = ['auto', ...ENGINE_NAMES] as const
-export type EngineChoice = (typeof ENGINE_CHOICES)[number]
+export type EngineChoice = 'auto' | EngineName
 
 /** @throws ProxyError ERR_ENGINE where the engine that is asked for cannot be had here */
 export function chooseEngine(

@@ -4,8 +4,7 @@
  */
 import type { ProxyError } from '../errors.js'
 
-export const ENGINE_NAMES = ['node', 'native'] as const
-export type EngineName = (typeof ENGINE_NAMES)[number]
+export type EngineName = 'node' | 'native'
 
 export interface Engine {
   readonly name: EngineName

@@ -4,6 +4,7 @@ import { type Capabilities, capabilities } from '../platform/index.js'
 import { VERSION } from '../version.js'
 import type { OriginRequest } from '../wire/request-head.js'
 import { errorAnswer, jsonAnswer } from './answers.js'
+import type { EngineName } from './engine.js'
 
 export const STATUS_PATH = '/__upstreamproxy/status'
 
@@ -30,11 +31,11 @@ export class Counters {
   tunnelsTotal = 0
   bytesUp = 0
   bytesDown = 0
-  readonly #engine: string
+  readonly #engine: EngineName
   readonly #since = new Date().toISOString()
   readonly #failures: { at: string; code: ErrorCode }[] = []
 
-  constructor(engine: string) {
+  constructor(engine: EngineName) {
     this.#engine = engine
   }
 
@@ -48,7 +49,7 @@ export class Counters {
       name: 'upstreamproxy',
       version: VERSION,
       engine: this.#engine,
-      capabilities: capabilities(),
+      capabilities: capabilities(this.#engine),
       since: this.#since,
       port,
       tunnels: { open: this.tunnelsOpen, total: this.tunnelsTotal },

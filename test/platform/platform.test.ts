@@ -20,12 +20,14 @@ t.test('the capability table says what serves each capability, and why', LINUX, 
   t.match(
     native.why,
     native.implementation === 'addon'
-      ? /upstreamproxy\.node \(interface 1\)/
+      ? /upstreamproxy\.node \(interface 2\)/
       : /koffi\S* \d+\.\d+\.\d+: .*; addon: /,
   )
   t.same(table.sigusr1, native)
   t.equal(table.tracer.implementation, native.implementation === 'addon' ? 'addon' : 'typescript')
-  t.match(table, {
+  const dataPath = native.implementation === 'addon' ? 'addon' : 'typescript'
+  t.match(table, { framing: { implementation: dataPath }, 'socket-writes': { implementation: dataPath } })
+  t.match(capabilities('node'), {
     framing: { implementation: 'typescript', why: /the portable engine/ },
     'socket-writes': { implementation: 'typescript', why: /the portable engine/ },
   })
