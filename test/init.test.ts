@@ -15,6 +15,7 @@ import { type CaEndpoint, caEndpoint } from './support/ca-endpoint.js'
 import { makeCa, makeLeaf } from './support/certificates.js'
 import { eventually, within } from './support/deadline.js'
 import type { HostProgram, HostReport } from './support/init-program.js'
+import { matchWhole } from './support/match-whole.js'
 
 const LINUX = process.platform === 'linux' ? {} : { skip: 'of Linux' }
 const CANARY = 'canary-6f1d0f3a9b'
@@ -94,11 +95,16 @@ t.test('not both flags: nothing is read, opened or said', async (t) => {
   t.teardown(() => setEnvironment(ENABLED))
   for (const missing of ['CLAUDE_CODE_REMOTE', 'CCR_UPSTREAM_PROXY_ENABLED']) {
     setEnvironment({ ...ENABLED, [missing]: 'no' })
-    t.match((await harmless(t, given, 'not-enabled')).lines, [])
+    matchWhole(t, (await harmless(t, given, 'not-enabled')).lines, [])
     const mistaken = { ...given, port: -1, sessionId: ':' }
-    t.match((await harmless(t, mistaken, 'not-enabled')).lines, [], 'a wrong option is not its business')
+    matchWhole(
+      t,
+      (await harmless(t, mistaken, 'not-enabled')).lines,
+      [],
+      'a wrong option is not its business',
+    )
     const { lines } = await harmless(t, { ...given, logLevel: 'debug' }, 'not-enabled')
-    t.match(lines, [new RegExp(`debug: not-enabled missing=${missing}`)])
+    matchWhole(t, lines, [new RegExp(`debug: not-enabled missing=${missing}`)])
   }
   t.equal(endpoint.requests.length, 0)
   t.ok(existsSync(tokenFile))
@@ -252,7 +258,7 @@ t.test('invariant 1: what breaks after the relay listens closes it again', async
     },
   })
   t.match(result, { enabled: false, reason: 'ERR_INTERNAL' })
-  t.match(lines, [/info: listening/, /warn: disabled code=ERR_INTERNAL message="broken by the host"/])
+  matchWhole(t, lines, [/info: listening/, /warn: disabled code=ERR_INTERNAL message="broken by the host"/])
   t.notOk(await isOpen(port))
   t.equal(readFileSync(tokenFile, 'utf8'), `${CANARY}\n`)
 })
@@ -269,7 +275,7 @@ t.test('a temporary folder that was made for the bundle goes when init fails', a
   const { port } = taken.address() as { port: number }
   const failed = await attempt(t, { ...given, caBundle, port })
   t.match(failed.result, { reason: 'ERR_LISTEN' })
-  t.match(failed.lines, [/warn: ca-bundle-elsewhere/, /warn: disabled code=ERR_LISTEN/])
+  matchWhole(t, failed.lines, [/warn: ca-bundle-elsewhere/, /warn: disabled code=ERR_LISTEN/])
   t.notOk(existsSync(join(TMPDIR, 'x')) || existsSync(failed.lines[0]?.match(/path=(\S+)/)?.[1] ?? TMPDIR))
 
   const { result } = await attempt(t, { ...given, caBundle })
@@ -323,7 +329,7 @@ t.test('invariant 2: where init fails the token file stays, but with unlinkOnFai
     { ...given, tokenFile: folder, unlinkOnFailure: true },
     'ERR_TOKEN_NOT_A_FILE',
   )
-  t.match(lines, [/disabled code=ERR_TOKEN_NOT_A_FILE/, /cleanup-failed code=ERR_TOKEN_UNLINK/])
+  matchWhole(t, lines, [/disabled code=ERR_TOKEN_NOT_A_FILE/, /cleanup-failed code=ERR_TOKEN_UNLINK/])
   t.ok(existsSync(folder), 'a folder is not removed')
 })
 
@@ -332,7 +338,7 @@ t.test('step 6: a token file that cannot be removed is a warning, and the relay 
   // A file of one line that nobody can unlink, root neither.
   const { result, lines } = await attempt(t, { ...given, tokenFile: '/proc/sys/kernel/osrelease' })
   t.match(result, { enabled: true })
-  t.match(lines, [/warn: token-file-left code=ERR_TOKEN_UNLINK/])
+  matchWhole(t, lines, [/warn: token-file-left code=ERR_TOKEN_UNLINK/])
 })
 
 t.test(
@@ -343,7 +349,7 @@ t.test(
       response.end(GATEWAY_CA.certPem)
     })
     const without = await attempt(t, gone.given)
-    t.match(without, { result: { enabled: true }, lines: [] })
+    matchWhole(t, without, { result: { enabled: true }, lines: [] })
 
     const changed = await sandbox(t, (_request, response) => {
       rmSync(changed.tokenFile)
@@ -351,7 +357,7 @@ t.test(
       response.end(GATEWAY_CA.certPem)
     })
     const other = await attempt(t, changed.given)
-    t.match(other, { result: { enabled: true }, lines: [/token-file-left code=ERR_TOKEN_UNLINK/] })
+    matchWhole(t, other, { result: { enabled: true }, lines: [/token-file-left code=ERR_TOKEN_UNLINK/] })
     t.ok(existsSync(changed.tokenFile))
   },
 )
@@ -363,7 +369,10 @@ t.test('invariant 2: a variable that holds the token is kept from children, and 
   const { result, lines } = await attempt(t, given)
   t.match(result, { enabled: true })
   t.notOk('SESSION_TOKEN' in result.env || 'HEADER' in result.env)
-  t.match(lines, [/token-in-environment variable=SESSION_TOKEN/, /token-in-environment variable=HEADER/])
+  matchWhole(t, lines, [
+    /token-in-environment variable=SESSION_TOKEN/,
+    /token-in-environment variable=HEADER/,
+  ])
 })
 
 t.test('a NO_PROXY of * is warned about', async (t) => {
@@ -372,13 +381,14 @@ t.test('a NO_PROXY of * is warned about', async (t) => {
   t.teardown(() => setEnvironment(ENABLED))
   const { result, lines } = await attempt(t, given)
   t.match(result, { enabled: true })
-  t.match(lines, [/warn: no-proxy-star/])
+  matchWhole(t, lines, [/warn: no-proxy-star/])
 })
 
 t.test('invariant 3: the process is non-dumpable before the token is read', LINUX, async (t) => {
   const { tokenFile, given } = await sandbox(t)
   const { report } = await hostProgram(t, { given, watch: tokenFile })
-  t.match(
+  matchWhole(
+    t,
     report,
     { enabled: [true], dumpable: [1, 0, 0] },
     'at start, when the token file is opened, at the end',
@@ -391,10 +401,10 @@ t.test(
   async (t) => {
     const { tokenFile, given } = await sandbox(t)
     const off = await hostProgram(t, { given, watch: tokenFile }, { ...ENABLED, CLAUDE_CODE_REMOTE: '' })
-    t.match(off.report, { reasons: ['not-enabled'], dumpable: [1, 1], lines: [] })
+    matchWhole(t, off.report, { reasons: ['not-enabled'], dumpable: [1, 1], lines: [] })
     const { result } = await attempt(t, given)
     const nested = await hostProgram(t, { given, watch: tokenFile }, result.env)
-    t.match(nested.report, { reasons: ['inherited'], dumpable: [1, 1], lines: [] })
+    matchWhole(t, nested.report, { reasons: ['inherited'], dumpable: [1, 1], lines: [] })
   },
 )
 
@@ -403,7 +413,7 @@ t.test('where hardening is not supported it is said once, and the relay runs; st
   const { report } = await hostProgram(t, { given, platform: 'sunos', times: 2 })
   t.equal(report.enabled[0], true)
   const warnings = report.lines.filter((line) => /warn: not-hardened .*this is sunos/.test(line))
-  t.match(warnings, [/missing="non-dumpable tracer"/])
+  matchWhole(t, warnings, [/missing="non-dumpable tracer"/])
   t.equal(warnings.length, 1)
   const strict = await sandbox(t)
   const refused = await hostProgram(t, {
@@ -411,7 +421,10 @@ t.test('where hardening is not supported it is said once, and the relay runs; st
     platform: 'sunos',
     watch: strict.tokenFile,
   })
-  t.match(refused.report, { reasons: ['ERR_HARDENING_INCOMPLETE'], lines: [/non-dumpable tracer .*sunos/] })
+  matchWhole(t, refused.report, {
+    reasons: ['ERR_HARDENING_INCOMPLETE'],
+    lines: [/non-dumpable tracer .*sunos/],
+  })
   t.equal(refused.report.dumpable.length, 2, 'the token file is not opened')
   t.ok(existsSync(strict.tokenFile))
 })
@@ -419,7 +432,7 @@ t.test('where hardening is not supported it is said once, and the relay runs; st
 t.test('the relay does not keep a program alive that has nothing else to do', async (t) => {
   const { given } = await sandbox(t)
   const { report, status } = await hostProgram(t, { given })
-  t.match({ report, status }, { report: { enabled: [true] }, status: 0 })
+  matchWhole(t, { report, status }, { report: { enabled: [true] }, status: 0 })
 })
 
 t.test("invariant 8: no variable of the environment makes the gateway's certificate good", async (t) => {
@@ -433,11 +446,14 @@ t.test("invariant 8: no variable of the environment makes the gateway's certific
     NODE_TLS_REJECT_UNAUTHORIZED: '0',
   }
   const { report } = await hostProgram(t, { given }, env)
-  t.match(report, { reasons: ['ERR_CA_FETCH'], lines: [/UNABLE_TO_VERIFY|SELF_SIGNED|UNABLE_TO_GET_ISSUER/] })
+  matchWhole(t, report, {
+    reasons: ['ERR_CA_FETCH'],
+    lines: [/UNABLE_TO_VERIFY|SELF_SIGNED|UNABLE_TO_GET_ISSUER/],
+  })
   t.equal(endpoint.requests.length, 0)
   t.ok(existsSync(tokenFile))
   const believed = await hostProgram(t, { given: { ...given, gatewayCa: file } }, env)
-  t.match(believed.report, { enabled: [true] }, 'the experiment can fail')
+  matchWhole(t, believed.report, { enabled: [true] }, 'the experiment can fail')
 })
 
 t.test('a live relay of ours that the environment leads to', async (t) => {
@@ -476,7 +492,7 @@ t.test('a live relay of ours that the environment leads to', async (t) => {
     await relay.close()
     setEnvironment(relay.env)
     const { lines } = await harmless(t, outer.given, 'ERR_TOKEN_MISSING')
-    t.match(lines, [/disabled code=ERR_TOKEN_MISSING/])
+    matchWhole(t, lines, [/disabled code=ERR_TOKEN_MISSING/])
   })
 })
 
@@ -498,7 +514,7 @@ t.test('a proxy that is not ours is not mistaken for it', async (t) => {
     const proxy = await caEndpoint(t, answer)
     setEnvironment({ ...ENABLED, HTTPS_PROXY: proxy.url })
     await harmless(t, given, 'ERR_TOKEN_MISSING')
-    t.match(proxy.requests, [{ url: '/__upstreamproxy/status' }])
+    matchWhole(t, proxy.requests, [{ url: '/__upstreamproxy/status' }])
   }
   const corporate = await caEndpoint(t, '{"name":"upstreamproxy"}')
   const { port } = new URL(corporate.url)

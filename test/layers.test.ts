@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { usesOf } from './layers/imports.js'
 import { complaintsAbout } from './layers/rules.js'
+import { matchWhole } from './support/match-whole.js'
 
 t.test('every module imports only from the layers below it', async (t) => {
   const sources = new Map([...sourcesUnder('src'), ...sourcesUnder('gateway/src')])
@@ -227,7 +228,7 @@ t.test('what breaks a rule is told', async (t) => {
   ]
   for (const [name, tree, expected] of broken) {
     const complaints = complaintsAbout(new Map(Object.entries(tree)))
-    t.match(complaints, [expected], name)
+    matchWhole(t, complaints, [expected], name)
     t.equal(complaints.length, 1, `${name}: once`)
   }
 })

@@ -10,6 +10,7 @@ import {
   parseOptions,
   sessionIdOf,
 } from '#src/options.js'
+import { matchWhole } from './support/match-whole.js'
 
 function failure(given: object, env: NodeJS.ProcessEnv = {}): ProxyError {
   try {
@@ -22,7 +23,7 @@ function failure(given: object, env: NodeJS.ProcessEnv = {}): ProxyError {
 
 t.test('without arguments and environment every option has its default', async (t) => {
   const options = parseOptions({}, { HOME: '/home/someone' })
-  t.match(options, {
+  matchWhole(t, options, {
     baseUrl: new URL('https://api.anthropic.com'),
     gatewayCa: undefined,
     sessionId: undefined,
@@ -80,7 +81,7 @@ t.test('every option can be set by its variable', async (t) => {
     'the test knows all of them',
   )
   const env = Object.fromEntries(OPTION_TABLE.map(({ name, env }) => [env, values[name]]))
-  t.match(parseOptions({}, env), {
+  matchWhole(t, parseOptions({}, env), {
     baseUrl: new URL('https://gateway.test/prefix'),
     gatewayCa: '/g.pem',
     sessionId: 's-1',

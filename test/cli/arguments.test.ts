@@ -2,6 +2,7 @@ import t from 'tap'
 import { commandIn, parseArguments as parse } from '#src/cli/arguments.js'
 import { COMMANDS, optionsOf } from '#src/cli/commands.js'
 import { helpText, usageText } from '#src/cli/help.js'
+import { matchWhole } from '../support/match-whole.js'
 
 const parseArguments = (words: string[], env: Record<string, string> = {}) => parse(words, env)
 
@@ -16,7 +17,7 @@ function fails(words: string[]): { code: unknown; message: string; hint: unknown
 
 t.test('everything after the first word that is no option belongs to the command, verbatim', async (t) => {
   const words = ['run', '--port', '8080', 'curl', '--port', '-x', '--', '--help', '', 'a b']
-  t.match(parseArguments(words), {
+  matchWhole(t, parseArguments(words), {
     command: 'run',
     given: { port: 8080 },
     program: 'curl',
@@ -25,12 +26,12 @@ t.test('everything after the first word that is no option belongs to the command
 })
 
 t.test('-- ends the options, so that a command may start with a dash', async (t) => {
-  t.match(parseArguments(['run', '--require', '--', '--weird', '--']), {
+  matchWhole(t, parseArguments(['run', '--require', '--', '--weird', '--']), {
     require: true,
     program: '--weird',
     args: ['--'],
   })
-  t.match(parseArguments(['run', '-']), { program: '-', args: [] })
+  matchWhole(t, parseArguments(['run', '-']), { program: '-', args: [] })
 })
 
 t.test('--flag value and --flag=value are the same', async (t) => {
@@ -42,12 +43,12 @@ t.test('--flag value and --flag=value are the same', async (t) => {
 
 t.test('a list option adds up, with commas and when repeated; any other takes its last value', async (t) => {
   const words = ['run', '--no-proxy', 'a.test,b.test', '--no-proxy=c.test', '--port', '1', '--port', '2', 'x']
-  t.match(parseArguments(words), { given: { noProxy: ['a.test', 'b.test', 'c.test'], port: 2 } })
+  matchWhole(t, parseArguments(words), { given: { noProxy: ['a.test', 'b.test', 'c.test'], port: 2 } })
 })
 
 t.test('the commands have their defaults', async (t) => {
-  t.match(parseArguments(['run', 'x']), { given: {}, require: false, drainMs: 2000 })
-  t.match(parseArguments(['serve']), { given: {}, require: false, drainMs: 8000, writeEnv: undefined })
+  matchWhole(t, parseArguments(['run', 'x']), { given: {}, require: false, drainMs: 2000 })
+  matchWhole(t, parseArguments(['serve']), { given: {}, require: false, drainMs: 8000, writeEnv: undefined })
   t.match(parseArguments(['serve', '--write-env', 'f', '--drain', '0']), { writeEnv: 'f', drainMs: 0 })
   t.match(parseArguments(['status']), { command: 'status', url: undefined, json: false })
   t.match(parseArguments(['--version', '--json']), { command: 'version', json: true })
@@ -66,7 +67,12 @@ t.test('help is found in every place where people look for it', async (t) => {
     ['run', '--port', '1', '-h'],
   ]
   for (const words of run) t.match(parseArguments(words), { command: 'help', topic: 'run' }, words.join(' '))
-  t.match(parseArguments(['run', 'ls', '--help']), { command: 'run', args: ['--help'] }, "the command's own")
+  matchWhole(
+    t,
+    parseArguments(['run', 'ls', '--help']),
+    { command: 'run', args: ['--help'] },
+    "the command's own",
+  )
 })
 
 t.test('an option that does not exist is an error that names the nearest one', async (t) => {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { sigusr1Of } from '../support/disposition.js'
+import { matchWhole } from '../support/match-whole.js'
 import { type Host, type HostSettings, NOBODY, runtimes, startHost } from './host.js'
 
 const LINUX = process.platform === 'linux' ? {} : { skip: 'of Linux' }
@@ -31,14 +32,14 @@ for (const [name, program] of runtimes({ bun: true })) {
 
     t.test('strict finds all that it needs', async (t) => {
       const host = await start(t, { given: { hardening: 'strict' } })
-      t.match(host.report, { enabled: true, lines: [] })
+      matchWhole(t, host.report, { enabled: true, lines: [] })
       t.equal(await owner(host), 0)
     })
 
     t.test('an open inspector: the token is not read, and nothing else is changed', async (t) => {
       for (const hardening of ['default', 'strict'] as const) {
         const host = await start(t, { flags: ['--inspect=127.0.0.1:0'], given: { hardening } })
-        t.match(host.report, {
+        matchWhole(t, host.report, {
           reason: 'ERR_HARDENING_INSPECTOR',
           lines: [/disabled code=ERR_HARDENING_INSPECTOR .*hint=.*--hardening off/],
         })
@@ -63,7 +64,7 @@ for (const [name, program] of runtimes({ bun: true })) {
         flags: ['--inspect=127.0.0.1:0'],
         env: { UPSTREAMPROXY_HARDENING: 'off' },
       })
-      t.match(host.report, { enabled: true, lines: [] })
+      matchWhole(t, host.report, { enabled: true, lines: [] })
       t.equal(await owner(host), NOBODY ?? process.getuid?.(), 'still dumpable')
       t.equal(sigusr1Of(host.pid), bun ? 'default' : 'caught')
     })
@@ -91,7 +92,7 @@ for (const [name, program] of runtimes({ bun: true })) {
       const host = await start(t, { before: TRACED })
       if ((await host.ask('said')) === 'EPERM\n')
         return t.pass('a tracer', { skip: 'tracing is blocked by the kernel already' })
-      t.match(host.report, {
+      matchWhole(t, host.report, {
         reason: 'ERR_HARDENING_TRACED',
         lines: [/disabled code=ERR_HARDENING_TRACED .*hint=.*--hardening off/],
       })
@@ -104,14 +105,22 @@ for (const [name, program] of runtimes({ bun: true })) {
 
     t.test('a kernel that refuses: default warns and goes on, strict refuses', async (t) => {
       const host = await start(t, { through: WITHOUT_PRCTL })
-      t.match(host.report, {
+      matchWhole(t, host.report, {
         enabled: true,
         lines: [/not-hardened missing=non-dumpable .*reason="prctl: EPERM"/],
       })
       t.equal(host.report.lines.length, 1)
-      t.match(await host.ask('init({ tokenFile: process.argv[1] })'), { lines: [/ERR_TOKEN_/] }, 'said once')
+      matchWhole(
+        t,
+        await host.ask('init({ tokenFile: process.argv[1] })'),
+        { lines: [/ERR_TOKEN_/] },
+        'said once',
+      )
       const strict = await start(t, { through: WITHOUT_PRCTL, given: { hardening: 'strict' } })
-      t.match(strict.report, { reason: 'ERR_HARDENING_INCOMPLETE', lines: [/non-dumpable \(prctl: EPERM\)/] })
+      matchWhole(t, strict.report, {
+        reason: 'ERR_HARDENING_INCOMPLETE',
+        lines: [/non-dumpable \(prctl: EPERM\)/],
+      })
       t.ok(existsSync(strict.tokenFile))
     })
 
@@ -120,9 +129,12 @@ for (const [name, program] of runtimes({ bun: true })) {
     t.test('without /proc: default warns and goes on, strict refuses', WITHOUT_PROC, async (t) => {
       const settings = { uid: 0, through: NO_PROC }
       const host = await start(t, settings)
-      t.match(host.report, { enabled: true, lines: [/not-hardened missing="?(?:non-dumpable )?tracer/] })
+      matchWhole(t, host.report, {
+        enabled: true,
+        lines: [/not-hardened missing="?(?:non-dumpable )?tracer/],
+      })
       const strict = await start(t, { ...settings, given: { hardening: 'strict' } })
-      t.match(strict.report, { reason: 'ERR_HARDENING_INCOMPLETE', lines: [/tracer.*ENOENT/] })
+      matchWhole(t, strict.report, { reason: 'ERR_HARDENING_INCOMPLETE', lines: [/tracer.*ENOENT/] })
       t.ok(existsSync(strict.tokenFile))
     })
   })

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import t, { type Test } from 'tap'
 import { eventually, within } from '../support/deadline.js'
 import { sigusr1Of } from '../support/disposition.js'
+import { matchWhole } from '../support/match-whole.js'
 import { runtimeProgram } from '../support/runtimes.js'
 import { type Host, runtimes, startHost } from './host.js'
 
@@ -21,7 +22,7 @@ for (const [name, program] of runtimes()) {
 
     t.test('is ignored by the kernel once init has run, and again by a second init', async (t) => {
       const host = await start(t)
-      t.match(host.report, { enabled: true, lines: [] })
+      matchWhole(t, host.report, { enabled: true, lines: [] })
       t.equal(sigusr1Of(host.pid), 'ignored')
       await shuts(t, host)
       t.match(await host.ask('init()'), { reason: 'ERR_TOKEN_MISSING' })
@@ -67,7 +68,7 @@ for (const [name, program] of runtimes()) {
       const host = await start(t, {
         before: `Object.defineProperty(process, 'platform', { value: 'sunos' }), 0`,
       })
-      t.match(host.report.lines, [/not-hardened missing="non-dumpable tracer"/])
+      matchWhole(t, host.report.lines, [/not-hardened missing="non-dumpable tracer"/])
       t.equal(sigusr1Of(host.pid), 'caught')
       await shuts(t, host)
       for (const remove of REMOVALS) {
@@ -103,8 +104,8 @@ for (const [name, program] of runtimes()) {
           })],
         }).on('message', resolve))`
       const strict = await host.ask(inWorker('strict'))
-      t.match(strict, { reason: 'ERR_HARDENING_INCOMPLETE', lines: [/inspector .*in the main thread/] })
-      t.match(await host.ask(inWorker('default')), {
+      matchWhole(t, strict, { reason: 'ERR_HARDENING_INCOMPLETE', lines: [/inspector .*in the main thread/] })
+      matchWhole(t, await host.ask(inWorker('default')), {
         enabled: true,
         lines: [/not-hardened missing=inspector/],
       })

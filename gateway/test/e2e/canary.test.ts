@@ -56,7 +56,10 @@ t.test('the search finds a secret in every form that text can give it', (t) => {
   for (const [where, text] of Object.entries(written)) {
     const evidence = new Evidence()
     evidence.add(where, text)
-    t.match(evidence.leaks({ token: SECRET }), [new RegExp(`^${where} holds token as `)], where)
+    const leaks = evidence.leaks({ token: SECRET })
+    t.ok(leaks.length > 0, where)
+    // What has neither + nor / is found as base64url as well.
+    for (const leak of leaks) t.ok(leak.startsWith(`${where} holds token as `), leak)
     t.same(evidence.leaks({ other: 'another-secret' }), [], `${where}: and only that one`)
   }
   t.end()

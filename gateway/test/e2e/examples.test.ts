@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { makeCa, makeLeaf } from '../../../dist-test/support/certificates.js'
 import { eventually, within } from '../../../dist-test/support/deadline.js'
+import { matchWhole } from '../../../dist-test/support/match-whole.js'
 import { EXAMPLES, entrypoint, readDockerfile } from '../packaging/dockerfile.js'
 import { needing } from './clients.js'
 import { startProgram } from './processes.js'
@@ -142,7 +143,7 @@ interface Pod {
 function assertInjected(t: Test, paths: readonly string[]): void {
   for (const path of paths) {
     const seen = world.api.requests.filter((request) => request.path === path)
-    t.match(seen, [{ headers: { 'x-api-key': apiKey } }], path)
+    matchWhole(t, seen, [{ headers: { 'x-api-key': apiKey } }], path)
     t.equal(seen.length, 1)
   }
 }

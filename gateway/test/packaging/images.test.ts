@@ -2,6 +2,7 @@ import { cpSync, existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { needingPrograms, programOf } from '../../../dist-test/support/cached-program.js'
+import { matchWhole } from '../../../dist-test/support/match-whole.js'
 import { runtimeProgram } from '../../../dist-test/support/runtimes.js'
 import { filesBelow, packTarball, unpackTarball } from '../../../dist-test/support/tarball.js'
 import { startWorld } from '../e2e/world.js'
@@ -141,7 +142,12 @@ async function assertTunnel(t: Test, image: Image, words: readonly string[], pat
   t.equal(ended.status, 0, ended.err.slice(0, 2000))
   t.match(ended.out, `"path":"${path}"`)
   const seen = world.api.requests.filter((request) => request.path === path)
-  t.match(seen, [{ headers: { 'x-api-key': world.organisation.headers.apiKey } }], 'injected by the gateway')
+  matchWhole(
+    t,
+    seen,
+    [{ headers: { 'x-api-key': world.organisation.headers.apiKey } }],
+    'injected by the gateway',
+  )
   t.notOk(existsSync(join(image.folder, 'run/ccr/session_token')), 'the token file is gone')
   await sandbox.audit({ connects: 1, requests: 1 })
   return ended

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { eventually, within } from '../../support/deadline.js'
+import { matchWhole } from '../../support/match-whole.js'
 import { RawClient } from '../../support/raw-client.js'
 import { chunk, readChunkStrictly, varint } from './chunk.js'
 import type { Departure, GatewayConnection } from './connection.js'
@@ -140,7 +141,7 @@ t.test('bytes before the answer to the upgrade are complained of', async (t) => 
   client.write(`${upgradeHead()}early`)
   const connection = (await gateway.next()).provoked()
   await connection.request()
-  t.match(gateway.complaints, [/bytes right behind the upgrade request/])
+  matchWhole(t, gateway.complaints, [/bytes right behind the upgrade request/])
   client.write('late')
   await eventually(() => gateway.complaints.length === 2, 'another complaint')
   t.match(gateway.complaints[1], /bytes before the answer/)
@@ -191,14 +192,14 @@ t.test('each fault in a frame is named', async (t) => {
   ]
   for (const [title, frames, expected] of cases) {
     const complaints = await faultsOf(connect, ...frames)
-    t.match(complaints, [expected], title)
+    matchWhole(t, complaints, [expected], title)
     t.equal(complaints.length, 1, title)
   }
   const { complaints } = await complaintsAbout((client, connection) => {
     connection.provoked()
     client.write(Buffer.concat([connect, masked({ claimedBytes: 2n ** 63n })]))
   })
-  t.match(complaints, [/^a frame of 9223372036854776000 bytes/])
+  matchWhole(t, complaints, [/^a frame of 9223372036854776000 bytes/])
 })
 
 t.test('each fault in a message or their order is named', async (t) => {
@@ -221,7 +222,7 @@ t.test('each fault in a message or their order is named', async (t) => {
   ]
   for (const [title, frames, expected] of cases) {
     const complaints = await faultsOf(...frames)
-    t.match(complaints, [expected], title)
+    matchWhole(t, complaints, [expected], title)
     t.equal(complaints.length, 1, title)
   }
 })
@@ -240,7 +241,7 @@ t.test('data that comes after the relay has read a refusal is complained of', as
     leaveWell(client)
     await client.ending
   }
-  t.match((await complaintsAbout(act(true))).complaints, [/^4 bytes after an answer other than 2xx/])
+  matchWhole(t, (await complaintsAbout(act(true))).complaints, [/^4 bytes after an answer other than 2xx/])
   t.same((await complaintsAbout(act(false))).complaints, [])
 })
 
@@ -253,20 +254,25 @@ t.test('each fault in the closing handshake is named', async (t) => {
       client.write(Buffer.concat([connect, closing(code(n))]))
       await client.ending
     })
-    t.match(complaints, [new RegExp(`^a Close with code ${n} `)])
+    matchWhole(t, complaints, [new RegExp(`^a Close with code ${n} `)])
   }
-  const cases: [string, Uint8Array[], RegExp][] = [
+  const cases: [string, Uint8Array[], RegExp, RegExp?][] = [
     ['half a code', [closing(Buffer.from([3]))], /^a Close with half a code/],
     ['reason', [closing(Buffer.from([0x03, 0xe8, 0xff]))], /^a Close with a reason that is not UTF-8/],
     ['frame after', [closing(code(1000)), message(chunk('x'))], /^a frame after Close, opcode 0x2/],
-    ['inside', [masked({ opcode: BINARY, fin: false }), closing(code(1000))], /^a Close inside a message/],
+    [
+      'inside',
+      [masked({ opcode: BINARY, fin: false }), closing(code(1000))],
+      /^a Close inside a message/,
+      /^TCP ended inside a message/,
+    ],
   ]
-  for (const [title, frames, expected] of cases) {
+  for (const [title, frames, ...expected] of cases) {
     const { complaints } = await complaintsAbout(async (client) => {
       client.write(Buffer.concat([connect, ...frames]))
       await client.ending
     })
-    t.match(complaints, [expected], title)
+    matchWhole(t, complaints, expected, title)
   }
 })
 
@@ -290,7 +296,7 @@ t.test(
     ]
     for (const [title, leave, expected] of leaving) {
       const { complaints } = await complaintsAbout(leave)
-      t.match(complaints, [expected], title)
+      matchWhole(t, complaints, [expected], title)
       const provoked = await complaintsAbout((client, connection) => leave(client, connection.provoked()))
       t.same(provoked.complaints, [], title)
     }
@@ -302,7 +308,7 @@ t.test('a nonce that was used before is complained of', async (t) => {
   await complaintsAbout((client) => leaveWell(client), head)
   const { complaints } = await complaintsAbout((client) => leaveWell(client), head)
   t.same(gateway.complaints.length, 1)
-  t.match(complaints, [/^a Sec-WebSocket-Key that was used before/])
+  matchWhole(t, complaints, [/^a Sec-WebSocket-Key that was used before/])
 })
 
 t.test('frames are read alike however the bytes are cut', async (t) => {
