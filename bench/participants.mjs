@@ -57,6 +57,12 @@ export const PARTICIPANTS = {
     schemes: ['ws'],
     start: (stage) => announced([stage.programs.copy, gatewayPort(stage)]),
   },
+  host: { label: 'ours, in the host’s main thread', schemes: ['wss'], start: (stage) => host(stage, {}) },
+  'host-thread': {
+    label: 'ours, in a thread of its own',
+    schemes: ['wss'],
+    start: (stage) => host(stage, { relay: { thread: true } }),
+  },
   ...PEERS,
 }
 
@@ -82,6 +88,17 @@ function ours(stage, engine, dist) {
     limits: stage.limits,
   }
   return announced([nodeProgram(stage), join(root, 'bench/relays/ours.mjs'), JSON.stringify(settings)])
+}
+
+function host(stage, options) {
+  const settings = {
+    url: baseUrl(stage),
+    caFile: stage.gateway.ownCaFile,
+    options,
+    dist: DIST,
+    folder: stage.gateway.folder,
+  }
+  return announced([nodeProgram(stage), join(root, 'bench/relays/host.mjs'), JSON.stringify(settings)])
 }
 
 function naive(stage, shared) {

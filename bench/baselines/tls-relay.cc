@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
+#include <algorithm>
 #include <string>
 #include <vector>
 #include "../load/channel.h"
@@ -54,6 +55,9 @@ class Tunnel {
   }
 
   bool dead = false;
+  bool inTurns = false;
+  // OpenSSL holds bytes that epoll knows nothing of, and the client would take them.
+  bool wantsTurn() const { return gateway_.pending() && client_.queued() == 0; }
 
   bool onEvent(bool isClient, uint32_t events) {
     Channel& channel = isClient ? client_ : gateway_;
@@ -64,8 +68,6 @@ class Tunnel {
     }
     const bool readable = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
     if (isClient ? readable && gateway_.queued() == 0 && !up() : readable && !down()) return false;
-    // What waited for this side to take its bytes goes on; OpenSSL may hold bytes that epoll knows nothing of.
-    if (isClient && client_.queued() == 0 && gateway_.pending() && !down()) return false;
     if (phase_ == Phase::handshake && gateway_.established() && !upgrade()) return false;
     watchSide(client, client_, (gateway_.queued() == 0 && wantsClient() ? EPOLLIN : 0u) | wantsOut(client_), EPOLL_CTL_MOD);
     const uint32_t connecting = phase_ == Phase::connecting ? EPOLLOUT : 0u;
@@ -129,27 +131,24 @@ class Tunnel {
   }
 
   bool down() {
-    do {
-      if (client_.queued() > 0) return true;
-      uint8_t* bytes = arena.data();
-      size_t length = 0;
-      const Channel::Read result = gateway_.read(bytes, READ_BYTES, &length);
-      if (result == Channel::Read::nothing) return true;
-      if (result != Channel::Read::bytes) return false;
-      if (phase_ == Phase::upgrading) {
-        const size_t before = answer_.size();
-        answer_.append(reinterpret_cast<char*>(bytes), length);
-        const size_t end = answer_.find("\r\n\r\n");
-        if (end == std::string::npos) return answer_.size() < 8192;
-        if (answer_.compare(0, 12, "HTTP/1.1 101") != 0) return false;
-        phase_ = Phase::open;
-        if (!sendConnect()) return false;
-        bytes += end + 4 - before;
-        length -= end + 4 - before;
-      }
-      if (!decoder_.feed(bytes, length, *this) || !sendSpans()) return false;
-    } while (gateway_.pending());
-    return true;
+    if (client_.queued() > 0) return true;
+    uint8_t* bytes = arena.data();
+    size_t length = 0;
+    const Channel::Read result = gateway_.read(bytes, READ_BYTES, &length);
+    if (result == Channel::Read::nothing) return true;
+    if (result != Channel::Read::bytes) return false;
+    if (phase_ == Phase::upgrading) {
+      const size_t before = answer_.size();
+      answer_.append(reinterpret_cast<char*>(bytes), length);
+      const size_t end = answer_.find("\r\n\r\n");
+      if (end == std::string::npos) return answer_.size() < 8192;
+      if (answer_.compare(0, 12, "HTTP/1.1 101") != 0) return false;
+      phase_ = Phase::open;
+      if (!sendConnect()) return false;
+      bytes += end + 4 - before;
+      length -= end + 4 - before;
+    }
+    return decoder_.feed(bytes, length, *this) && sendSpans();
   }
 
   // Whatever one read brought leaves in one call, however many frames it was.
@@ -211,19 +210,34 @@ int main(int argc, char** argv) {
   printf("{\"port\":%u}\n", port);
   fflush(stdout);
   std::vector<epoll_event> events(256);
+  std::vector<Tunnel*> turns, now, gone;
+  // One read a turn, so that no tunnel keeps the others waiting.
+  const auto turn = [&](Tunnel* tunnel, bool isClient, uint32_t what) {
+    if (tunnel->dead) return;
+    if (!tunnel->onEvent(isClient, what)) {
+      tunnel->dead = true;
+      gone.push_back(tunnel);
+    } else if (tunnel->wantsTurn() && !tunnel->inTurns) {
+      tunnel->inTurns = true;
+      turns.push_back(tunnel);
+    }
+  };
   for (;;) {
-    const int count = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
-    std::vector<Tunnel*> gone;
+    const int count = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), turns.empty() ? -1 : 0);
+    now.swap(turns);
+    for (Tunnel* tunnel : now) tunnel->inTurns = false;
     for (int i = 0; i < count; i++) {
       auto* const side = static_cast<Tunnel::Side*>(events[i].data.ptr);
-      if (side == nullptr) {
-        for (int fd; (fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) new Tunnel(fd);
+      if (side != nullptr) {
+        turn(side->tunnel, side->isClient, events[i].events);
         continue;
       }
-      if (side->tunnel->dead || side->tunnel->onEvent(side->isClient, events[i].events)) continue;
-      side->tunnel->dead = true;
-      gone.push_back(side->tunnel);
+      for (int fd; (fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) new Tunnel(fd);
     }
+    for (Tunnel* tunnel : now) turn(tunnel, false, EPOLLIN);
+    now.clear();
+    turns.erase(std::remove_if(turns.begin(), turns.end(), [](Tunnel* each) { return each->dead; }), turns.end());
     for (Tunnel* tunnel : gone) delete tunnel;
+    gone.clear();
   }
 }

@@ -14,6 +14,7 @@ const openssl = ['-lssl', '-lcrypto', '-pthread']
 const PROGRAMS = {
   gateway: { compile: cxx, source: 'bench/load/gateway.cc', libraries: openssl },
   load: { compile: cxx, source: 'bench/load/load.cc', libraries: openssl },
+  delay: { compile: cxx, source: 'bench/load/delay.cc', libraries: [] },
   'tls-relay': { compile: cxx, source: 'bench/baselines/tls-relay.cc', libraries: openssl },
   copy: { compile: ['gcc', '-O3', '-Wall', '-Wextra'], source: 'bench/baselines/copy.c', libraries: [] },
 }

@@ -25,7 +25,9 @@ export async function startGateway(programs) {
   const caFile = file('roots.pem', [ca.certPem, ...rootCertificates].join('\n'))
   // nginx and haproxy present it with its key in one file; chisel and wstunnel want the CA alone.
   const ownCaFile = file('ca.pem', ca.certPem)
-  const process = new Process([programs.gateway, '--cert', certFile, '--key', keyFile], { place: 'load' })
+  const process = new Process([programs.gateway, '--cert', certFile, '--key', keyFile, '--ca', ownCaFile], {
+    place: 'load',
+  })
   const ports = await process.next()
-  return { ports, caFile, ownCaFile, certFile, keyFile, stop: () => process.stop() }
+  return { ports, folder, caFile, ownCaFile, certFile, keyFile, stop: () => process.stop() }
 }

@@ -22,12 +22,13 @@ export async function openLoad(programs, port, settings) {
   return {
     go: () => process.say('go'),
     /** what it did, once it has: seconds, bytes, latencies in µs; all bytes were the right ones */
-    done: () => next(RUN_MS).finally(() => process.stop()),
+    done: () => next(RUN_MS),
     /** the same, now */
     finish() {
       process.say('stop')
-      return next(RUN_MS).finally(() => process.stop())
+      return next(RUN_MS)
     },
+    /** closes its tunnels */
     stop: () => process.stop(),
   }
 }

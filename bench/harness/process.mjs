@@ -52,6 +52,15 @@ export class Process {
     return this.#child.pid
   }
 
+  get ended() {
+    return this.#ended
+  }
+
+  /** the last that it wrote to standard error */
+  get said() {
+    return this.#said
+  }
+
   /** The next line of its standard output, as JSON. Rejects where it ends, or says nothing for `ms`. */
   async next(ms = 60_000) {
     if (this.#lines.length > 0) return JSON.parse(this.#lines.shift())

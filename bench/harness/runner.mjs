@@ -16,6 +16,14 @@ import { Absent } from './relay.mjs'
  */
 export async function measureCase(one, { programs, gateway, before, rounds, participants, progress }) {
   const stage = { programs, gateway, before, scheme: one.scheme, ...one.stage }
+  // What has to be there while the case is measured, besides the gateway.
+  if (one.around && !one.surrounded)
+    return one.around(stage, (more) =>
+      measureCase(
+        { ...one, surrounded: true, stage: { ...one.stage, ...more } },
+        { programs, gateway, before, rounds, participants, progress },
+      ),
+    )
   const wanted = one.participants.filter((name) => participants.includes(name))
   const figures = {}
   const absent = {}

@@ -1,13 +1,15 @@
 // The gateway's side of every measurement: takes tunnels as wire protocol v1 has them, over TLS and without, or as a bare
 // CONNECT proxy for relays that do not speak it; sinks, sources and echoes as the CONNECT's host says (job.h).
 //
-//   gateway --cert FILE --key FILE [--threads N]
+//   gateway --cert FILE --key FILE [--ca FILE] [--threads N]
 //
 // Prints one line of JSON with its ports: `plain`; `tls`; `full`, which is TLS that resumes no session. Ends with its stdin.
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <signal.h>
-#include <memory>
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +25,8 @@ namespace {
 
 const Pattern pattern;
 const std::string ANSWER = "HTTP/1.1 200 Connection Established\r\n\r\n";
+// What the whole product asks for before it relays anything.
+std::string caPem;
 constexpr size_t MOST_QUEUED = 1024 * 1024;
 constexpr size_t MOST_AT_ONCE = 512 * 1024;
 
@@ -60,6 +64,9 @@ class Tunnel {
   Tunnel(int fd, SSL_CTX* context) : channel_(fd, context, true) {}
 
   int fd() const { return channel_.fd(); }
+  bool isEcho() const { return job_.echo; }
+  // Bytes that epoll does not know of: it wants another turn.
+  bool wantsTurn() const { return channel_.pending() && channel_.queued() <= MOST_QUEUED; }
   bool hasMoreToSend() const { return channel_.queued() > 0 || (started_ && sent_ < (job_.source ? job_.bytes : 0)); }
 
   // False: it is over.
@@ -96,16 +103,12 @@ class Tunnel {
   enum class Phase { head, connect, open };
 
   bool take(uint8_t* arena) {
-    do {
-      // An echo that is not read is not fed.
-      if (channel_.queued() > MOST_QUEUED) return true;
-      size_t got = 0;
-      const Channel::Read result = channel_.read(arena, READ_BYTES, &got);
-      if (result == Channel::Read::nothing) return true;
-      if (result != Channel::Read::bytes) return false;
-      if (!takeBytes(arena, got)) return false;
-    } while (channel_.pending());
-    return true;
+    // An echo that is not read is not fed.
+    if (channel_.queued() > MOST_QUEUED) return true;
+    size_t got = 0;
+    const Channel::Read result = channel_.read(arena, READ_BYTES, &got);
+    if (result == Channel::Read::nothing) return true;
+    return result == Channel::Read::bytes && takeBytes(arena, got);
   }
 
   bool takeBytes(uint8_t* bytes, size_t length) {
@@ -120,12 +123,14 @@ class Tunnel {
       head_.resize(end + 2);
       if (!upgrade()) return false;
       head_.clear();
+      if (!websocket_) return true;
     }
     return websocket_ ? decoder_.feed(bytes, length, *this) : payload(bytes, length);
   }
 
   // Only what decides: this is no conformance suite, but a relay that leaves the credentials out has less to do.
   bool upgrade() {
+    if (head_.rfind("GET /v1/code/upstreamproxy/ca-cert ", 0) == 0) return sendCa();
     const std::string key = headerOf(head_, "Sec-WebSocket-Key");
     if (head_.rfind("GET /v1/code/upstreamproxy/ws ", 0) != 0 || key.empty()) return false;
     if (headerOf(head_, "Authorization").empty() || headerOf(head_, "Content-Type") != "application/proto") return false;
@@ -134,6 +139,12 @@ class Tunnel {
     const std::string answer =
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
         acceptOf(key) + "\r\n\r\n";
+    return channel_.write(reinterpret_cast<const uint8_t*>(answer.data()), answer.size());
+  }
+
+  bool sendCa() {
+    const std::string answer = "HTTP/1.1 200 OK\r\nContent-Type: application/x-pem-file\r\nConnection: close\r\nContent-Length: " +
+                               std::to_string(caPem.size()) + "\r\n\r\n" + caPem;
     return channel_.write(reinterpret_cast<const uint8_t*>(answer.data()), answer.size());
   }
 
@@ -190,32 +201,66 @@ class Tunnel {
   bool wrong_ = false;
 };
 
-void serve(std::vector<Listener> listeners) {
-  const int epoll = epoll_create1(EPOLL_CLOEXEC);
-  for (Listener& one : listeners) watch(epoll, EPOLL_CTL_ADD, one.fd, EPOLLIN, &one);
-  std::vector<uint8_t> arena(READ_BYTES);
-  std::vector<epoll_event> events(256);
-  for (;;) {
-    const int count = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
-    for (int i = 0; i < count; i++) {
-      auto* const listener = static_cast<Listener*>(events[i].data.ptr);
-      if (listener >= listeners.data() && listener < listeners.data() + listeners.size()) {
-        for (int turn = 0; turn < 64; turn++) {
-          const int fd = accept4(listener->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-          if (fd < 0) break;
-          watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, new Tunnel(fd, listener->context));
+// One thread: its listeners, its tunnels. Echoes move to a thread of their own, which goes first, so that what a ping-pong
+// feels of bulk transfers beside it is the relay's doing and not the gateway's.
+class Server {
+ public:
+  Server(std::vector<Listener> listeners, const Server* echoes) : listeners_(std::move(listeners)), echoes_(echoes) {
+    for (Listener& one : listeners_) watch(epoll_, EPOLL_CTL_ADD, one.fd, EPOLLIN, &one);
+  }
+
+  void run() {
+    if (echoes_ == nullptr) goFirst();
+    std::vector<epoll_event> events(256);
+    std::vector<Tunnel*> turns;
+    for (;;) {
+      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), turns.empty() ? -1 : 0);
+      // Who has bytes in OpenSSL's hands; each has one turn a round, by epoll or by this.
+      std::vector<Tunnel*> now;
+      now.swap(turns);
+      for (int i = 0; i < count; i++) {
+        auto* const listener = static_cast<Listener*>(events[i].data.ptr);
+        if (listener >= listeners_.data() && listener < listeners_.data() + listeners_.size()) {
+          acceptFrom(*listener);
+          continue;
         }
-        continue;
+        auto* const tunnel = static_cast<Tunnel*>(events[i].data.ptr);
+        now.erase(std::remove(now.begin(), now.end(), tunnel), now.end());
+        turn(tunnel, events[i].events, &turns);
       }
-      auto* const tunnel = static_cast<Tunnel*>(events[i].data.ptr);
-      if (!tunnel->onEvent(events[i].events, arena.data())) {
-        delete tunnel;
-        continue;
-      }
-      watch(epoll, EPOLL_CTL_MOD, tunnel->fd(), tunnel->hasMoreToSend() ? EPOLLIN | EPOLLOUT : EPOLLIN, tunnel);
+      for (Tunnel* tunnel : now) turn(tunnel, EPOLLIN, &turns);
     }
   }
-}
+
+ private:
+  void acceptFrom(const Listener& listener) {
+    for (int turn = 0; turn < 64; turn++) {
+      const int fd = accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0) return;
+      watch(epoll_, EPOLL_CTL_ADD, fd, EPOLLIN, new Tunnel(fd, listener.context));
+    }
+  }
+
+  void turn(Tunnel* tunnel, uint32_t events, std::vector<Tunnel*>* turns) {
+    if (!tunnel->onEvent(events, arena_.data())) {
+      delete tunnel;
+      return;
+    }
+    const uint32_t wanted = tunnel->hasMoreToSend() ? EPOLLIN | EPOLLOUT : EPOLLIN;
+    if (tunnel->wantsTurn()) {
+      turns->push_back(tunnel);
+    } else if (echoes_ != nullptr && tunnel->isEcho()) {
+      epoll_ctl(epoll_, EPOLL_CTL_DEL, tunnel->fd(), nullptr);
+      return watch(echoes_->epoll_, EPOLL_CTL_ADD, tunnel->fd(), wanted, tunnel);
+    }
+    watch(epoll_, EPOLL_CTL_MOD, tunnel->fd(), wanted, tunnel);
+  }
+
+  const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  std::vector<Listener> listeners_;
+  const Server* const echoes_;
+  std::vector<uint8_t> arena_ = std::vector<uint8_t>(READ_BYTES);
+};
 
 SSL_CTX* serverContext(const char* cert, const char* key, bool resumes) {
   SSL_CTX* const context = SSL_CTX_new(TLS_server_method());
@@ -232,27 +277,35 @@ SSL_CTX* serverContext(const char* cert, const char* key, bool resumes) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char *cert = nullptr, *key = nullptr;
+  const char *cert = nullptr, *key = nullptr, *ca = nullptr;
   int threads = 2;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
     if (name == "--cert") cert = argv[i + 1];
     if (name == "--key") key = argv[i + 1];
+    if (name == "--ca") ca = argv[i + 1];
     if (name == "--threads") threads = atoi(argv[i + 1]);
   }
   if (cert == nullptr || key == nullptr) {
-    fprintf(stderr, "gateway --cert FILE --key FILE [--threads N]\n");
+    fprintf(stderr, "gateway --cert FILE --key FILE [--ca FILE] [--threads N]\n");
     return 64;
+  }
+  if (ca != nullptr) {
+    std::ifstream file(ca);
+    caPem.assign(std::istreambuf_iterator<char>(file), {});
   }
   signal(SIGPIPE, SIG_IGN);
   allowManyDescriptors();
   SSL_CTX* const contexts[] = {nullptr, serverContext(cert, key, true), serverContext(cert, key, false)};
   uint16_t ports[3] = {0, 0, 0};
   std::vector<std::thread> running;
+  auto* const echoes = new Server({}, nullptr);
+  running.emplace_back([=] { echoes->run(); });
   for (int thread = 0; thread < threads; thread++) {
     std::vector<Listener> listeners;
     for (int i = 0; i < 3; i++) listeners.push_back({listenOn(&ports[i]), contexts[i]});
-    running.emplace_back(serve, std::move(listeners));
+    auto* const server = new Server(std::move(listeners), echoes);
+    running.emplace_back([=] { server->run(); });
   }
   printf("{\"plain\":%u,\"tls\":%u,\"full\":%u}\n", ports[0], ports[1], ports[2]);
   fflush(stdout);

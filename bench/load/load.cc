@@ -2,7 +2,7 @@
 //
 //   load --port P --kind up|down|both|echo [--tunnels N] [--bytes N] [--chunk N] [--endless 1]
 //   load --port P --kind echo --message N --pause-us N --seconds N      ping-pong; latencies
-//   load --port P --kind connect --connects K --concurrency C           CONNECT to the answer's first byte; latencies
+//   load --port P --kind connect --connects K --concurrency C [--gap-us N]   CONNECT to the answer's first byte; latencies
 //
 // Prints {"event":"ready"} once all tunnels are open, waits for the line `go`, and closes with {"event":"done", …}. The
 // line `stop`, or the end of stdin, ends it early. Bytes that are wrong end it with {"event":"failed"} and status 1.
@@ -28,7 +28,7 @@ struct Settings {
   uint16_t port = 0;
   std::string kind;
   uint64_t tunnels = 1, bytes = 0, chunk = 64 * 1024, message = 64, pauseUs = 2000, seconds = 5;
-  uint64_t connects = 100, concurrency = 1, endless = 0;
+  uint64_t connects = 100, concurrency = 1, gapUs = 0, endless = 0;
 };
 
 double now() {
@@ -203,7 +203,7 @@ class Load {
       rewatch(tunnel);
       if (open_ == settings_.tunnels) say("ready");
     }
-    fill();
+    if (settings_.gapUs == 0) fill();
   }
 
   // Opens more, as long as there are to be more and not too many are on their way.
@@ -235,9 +235,10 @@ class Load {
       rewatch(tunnel.get());
     }
     fill();
-    if (settings_.kind != "echo") return;
+    const uint64_t periodUs = settings_.kind == "echo" ? settings_.pauseUs : settings_.gapUs;
+    if (periodUs == 0) return;
     const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    const timespec every = {static_cast<time_t>(settings_.pauseUs / 1000000), static_cast<long>(settings_.pauseUs % 1000000 * 1000)};
+    const timespec every = {static_cast<time_t>(periodUs / 1000000), static_cast<long>(periodUs % 1000000 * 1000)};
     const itimerspec spec = {every, every};
     timerfd_settime(fd, 0, &spec, nullptr);
     timerFd_ = fd;
@@ -247,6 +248,7 @@ class Load {
   void tick() {
     uint64_t times;
     if (::read(timerFd_, &times, sizeof times) < 0) return;
+    if (settings_.kind == "connect") return fill();
     if (now() - startedAt_ > static_cast<double>(settings_.seconds)) finish();
     for (const auto& tunnel : tunnels_) {
       tunnel->ping();
@@ -270,6 +272,9 @@ class Load {
            going_ ? now() - startedAt_ : 0, static_cast<unsigned long long>(moved), static_cast<unsigned long long>(open_),
            latencies(rounds).c_str(), latencies(first_).c_str());
     fflush(stdout);
+    // The tunnels stay until stdin ends: what closing them costs is not part of the measurement.
+    char rest[64];
+    while (::read(0, rest, sizeof rest) > 0) continue;
     _exit(0);
   }
 
@@ -303,6 +308,7 @@ int main(int argc, char** argv) {
     else if (name == "--seconds") settings.seconds = number;
     else if (name == "--connects") settings.connects = number;
     else if (name == "--concurrency") settings.concurrency = number;
+    else if (name == "--gap-us") settings.gapUs = number;
     else if (name == "--endless") settings.endless = number;
     else fail("no such option: " + name);
   }
@@ -310,5 +316,6 @@ int main(int argc, char** argv) {
   if (settings.endless != 0) settings.bytes = uint64_t{1} << 50;
   signal(SIGPIPE, SIG_IGN);
   allowManyDescriptors();
+  if (settings.kind == "echo" || settings.kind == "connect") goFirst();
   Load(settings).run();
 }

@@ -6,13 +6,17 @@ import { readFileSync } from 'node:fs'
 import * as https from 'node:https'
 import { createRequire } from 'node:module'
 import * as net from 'node:net'
+import * as tls from 'node:tls'
 import { decodeChunk, encodeChunk } from '../../dist/wire/index.js'
 
 const { url, caFile, modules, shared } = JSON.parse(process.argv[2])
 const { WebSocket } = createRequire(`${modules}/package.json`)('ws')
 const address = `${url.replace(/^http/, 'ws')}/v1/code/upstreamproxy/ws`
 const ca = readFileSync(caFile)
-const agent = shared && url.startsWith('https') ? new https.Agent({ ca }) : undefined
+const agent =
+  shared && url.startsWith('https')
+    ? new https.Agent({ secureContext: tls.createSecureContext({ ca }) })
+    : undefined
 const credentials = Buffer.from('s:t').toString('base64')
 
 const server = net.createServer({ noDelay: true }, (client) => {

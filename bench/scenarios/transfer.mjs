@@ -23,14 +23,17 @@ export function transfer({ kind, megabytes, chunk = 64 * 1024, tunnels = 1 }) {
     },
     async measure(relay, { programs }) {
       const load = await openLoad(programs, relay.port, { kind, bytes, chunk, tunnels })
-      const before = cpuSeconds(relay.pid)
-      load.go()
-      const { seconds, bytes: moved } = await load.done()
-      const cpu = cpuSeconds(relay.pid) - before
-      // load counts the client's single start byte of a download neither.
-      if (moved !== bytes * tunnels * ways)
-        throw new Error(`moved ${moved} bytes of ${bytes * tunnels * ways}`)
-      return { cpu: cpu / (moved / GB), throughput: moved / seconds / 1e6 }
+      try {
+        const before = cpuSeconds(relay.pid)
+        load.go()
+        const { seconds, bytes: moved } = await load.done()
+        const cpu = cpuSeconds(relay.pid) - before
+        if (moved !== bytes * tunnels * ways)
+          throw new Error(`moved ${moved} bytes of ${bytes * tunnels * ways}`)
+        return { cpu: cpu / (moved / GB), throughput: moved / seconds / 1e6 }
+      } finally {
+        await load.stop()
+      }
     },
   }
 }
