@@ -2,7 +2,7 @@
  * Builds the load tools and the baselines into .cache/bench/bin, each when its sources are newer than it is.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -50,11 +50,14 @@ export function buildPrograms() {
     const path = join(root, source)
     if (modified(program) < Math.max(modified(path), newestHeader)) {
       const [compiler, ...flags] = compile
-      const { status } = spawnSync(compiler, [...flags, '-o', program, path, ...libraries], {
+      // Others may be running, or building, the same.
+      const fresh = `${program}.${process.pid}`
+      const { status } = spawnSync(compiler, [...flags, '-o', fresh, path, ...libraries], {
         stdio: ['ignore', 'inherit', 'inherit'],
         cwd: dirname(path),
       })
       if (status !== 0) throw new Error(`${source} does not compile`)
+      renameSync(fresh, program)
     }
     return [name, program]
   }

@@ -1,8 +1,8 @@
 /** The gateway that every participant of a run talks to, its certificate, and the trust that participants are given. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
-import { cache } from './build.mjs'
 import { Process } from './process.mjs'
 
 /**
@@ -10,8 +10,7 @@ import { Process } from './process.mjs'
  * roots of a system and the gateway's CA.
  */
 export async function startGateway(programs) {
-  const folder = join(cache, 'certificates')
-  mkdirSync(folder, { recursive: true })
+  const folder = mkdtempSync(join(tmpdir(), 'upstreamproxy-bench-'))
   // Not before the build, which a fresh clone has yet to do.
   const { makeCa, makeLeaf } = await import('../../dist-test/support/certificates.js')
   const ca = await makeCa({ name: 'upstreamproxy bench' })
@@ -29,5 +28,9 @@ export async function startGateway(programs) {
     place: 'load',
   })
   const ports = await process.next()
-  return { ports, folder, caFile, ownCaFile, certFile, keyFile, stop: () => process.stop() }
+  const stop = async () => {
+    await process.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return { ports, folder, caFile, ownCaFile, certFile, keyFile, stop }
 }

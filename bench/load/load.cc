@@ -37,7 +37,10 @@ double now() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
-[[noreturn]] void fail(const std::string& why) {
+// What a relay answered may be in it: only what JSON takes as it is stays.
+[[noreturn]] void fail(std::string why) {
+  for (char& each : why)
+    if (each < ' ' || each == '"' || each == '\\' || each > '~') each = '.';
   printf("{\"event\":\"failed\",\"why\":\"%s\"}\n", why.c_str());
   fflush(stdout);
   _exit(1);
@@ -111,7 +114,7 @@ class Tunnel {
     size_t length = 0;
     const Channel::Read result = channel_.read(arena, READ_BYTES, &length);
     if (result == Channel::Read::nothing) return;
-    if (result != Channel::Read::bytes) fail("a tunnel ended after " + std::to_string(got_) + " bytes: " + head_.substr(0, 60));
+    if (result != Channel::Read::bytes) fail("a tunnel ended after " + std::to_string(got_) + " bytes" + (open_ ? "" : ", before its answer: " + head_.substr(0, 60)));
     if (!open_) return takeAnswer(arena, length);
     take(arena, length);
   }
