@@ -4,11 +4,13 @@
 
 It prints `leaked`, or `refused` and the name of the errno, or `sent` for a signal. MORE are memory regions, as START-END
 in hex, for those that read memory: they are given, so that no attack fails merely because it does not know where to
-look. Two helpers are no attacks: `seize-thread` traces one thread, `without-prctl` runs a program to which the kernel
-refuses prctl(PR_SET_DUMPABLE).
+look. Three helpers are no attacks of their own: `seize-thread` traces one thread; `without-prctl` runs a program to which
+the kernel refuses prctl(PR_SET_DUMPABLE); `held-mem PID CANARY` opens its memory at once, says so, and reads the regions
+that come in the next line of standard input.
 """
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import signal
@@ -56,7 +58,11 @@ def process_vm_readv(pid, canary, regions):
 
 def mem(pid, canary, regions):
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
-        return search(lambda start, length: os.pread(file.fileno(), length, start), canary, regions)
+        return search_file(file, canary, regions)
+
+
+def search_file(file, canary, regions):
+    return search(lambda start, length: os.pread(file.fileno(), length, start), canary, regions)
 
 
 def search(read, canary, regions):
@@ -139,12 +145,54 @@ def gdb(pid, canary, regions):
         return False
 
 
+def gcore(pid, canary, _):
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["gcore", "-o", f"{folder}/core", str(pid)]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=80)
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), "rb") as file:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as core:
+                    if core.find(canary) >= 0:
+                        return True
+        if b"Operation not permitted" in done.stdout:
+            raise OSError(errno.EPERM, "ptrace")
+        sys.stderr.buffer.write(done.stdout)
+        return False
+
+
+# What the process writes while it is traced.
+def strace(pid, canary, _):
+    words = ["timeout", "20", "strace", "-f", "-s", "4096", "-e", "trace=write,pwrite64", "-p", str(pid)]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        said = b""
+        for line in child.stderr:
+            said += line
+            if canary in line:
+                child.terminate()
+                return True
+            if b"Operation not permitted" in line:
+                raise OSError(errno.EPERM, "ptrace")
+    sys.stderr.buffer.write(said)
+    return False
+
+
 def signal_usr1(pid, _canary, _regions):
     os.kill(pid, signal.SIGUSR1)
 
 
 def signal_quit(pid, _canary, _regions):
     os.kill(pid, signal.SIGQUIT)
+
+
+def signal_abrt(pid, _canary, _regions):
+    os.kill(pid, signal.SIGABRT)
+
+
+def held_mem(pid, canary):
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+        print("held", flush=True)
+        regions = [parse(each) for each in sys.stdin.readline().split()]
+        print("leaked" if search_file(file, canary.encode(), regions) else "refused NOTHING", flush=True)
 
 
 def seize_thread(pid):
@@ -195,9 +243,12 @@ ATTACKS = {
     "fd": fd,
     "pidfd_getfd": pidfd_getfd,
     "gdb": gdb,
+    "gcore": gcore,
+    "strace": strace,
     "SIGUSR1": signal_usr1,
     "SIGQUIT": signal_quit,
+    "SIGABRT": signal_abrt,
 }
-HELPERS = {"seize-thread": seize_thread, "without-prctl": without_prctl}
+HELPERS = {"held-mem": held_mem, "seize-thread": seize_thread, "without-prctl": without_prctl}
 
 main()
