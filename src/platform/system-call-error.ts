@@ -2,9 +2,10 @@
 import { getSystemErrorName } from 'node:util'
 import type { SystemCallError } from './process-control.js'
 
-/** `prctl: EPERM`; `errno` is positive, as in errno.h. */
+/** `prctl: EPERM`; `errno` is positive, as in errno.h. What has no name is EUNKNOWN, as from the addon. */
 export function systemCallError(syscall: string, errno: number): SystemCallError {
-  const code = errno > 0 ? getSystemErrorName(-errno) : 'UNKNOWN'
+  const name = errno > 0 ? getSystemErrorName(-errno) : ''
+  const code = /^E[A-Z\d]+$/.test(name) ? name : 'EUNKNOWN'
   return Object.assign(new Error(`${syscall}: ${code}`), { code, errno, syscall })
 }
 

@@ -1,5 +1,6 @@
 /** Who traces this process, from /proc alone (proc_pid_status(5)), which stays readable to a non-dumpable process. */
 import { readdirSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { systemCallError } from './system-call-error.js'
 
 /**
@@ -10,7 +11,7 @@ import { systemCallError } from './system-call-error.js'
 export function tracerPid(proc = '/proc'): number {
   for (const thread of entriesOf(`${proc}/self/task`)) {
     const found = /^TracerPid:\s*(\d+)$/m.exec(read(`${proc}/self/task/${thread}/status`) ?? ENDED)
-    if (found === null) throw systemCallError('read', EINVAL)
+    if (found === null) throw systemCallError('read', constants.errno.ENODATA)
     if (found[1] !== '0') return Number(found[1])
   }
   return 0
@@ -20,7 +21,8 @@ function entriesOf(folder: string): string[] {
   try {
     return readdirSync(folder)
   } catch (error) {
-    throw asSystemCallError(error)
+    // Node calls all of it scandir; what fails is opening the folder, as the addon says.
+    throw systemCallError('open', errnoOf(error))
   }
 }
 
@@ -29,18 +31,16 @@ function read(path: string): string | undefined {
   try {
     return readFileSync(path, 'latin1')
   } catch (error) {
-    const refused = asSystemCallError(error)
+    const { syscall = 'open' } = error as NodeJS.ErrnoException
+    const refused = systemCallError(syscall, errnoOf(error))
     if (refused.code === 'ENOENT' || refused.code === 'ESRCH') return undefined
     throw refused
   }
 }
 
 // Node's errors of the file system have the errno negated.
-function asSystemCallError(error: unknown) {
-  const { syscall = 'open', errno = 0 } = error as NodeJS.ErrnoException
-  return systemCallError(syscall, Math.abs(errno))
+function errnoOf(error: unknown): number {
+  return Math.abs((error as NodeJS.ErrnoException).errno ?? 0)
 }
 
 const ENDED = 'TracerPid:\t0'
-// What the kernel wrote is not what was expected.
-const EINVAL = 22

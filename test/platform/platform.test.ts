@@ -4,6 +4,7 @@ import t from 'tap'
 import { mappedLibc } from '#src/platform/bun-ffi.js'
 import { capabilities } from '#src/platform/index.js'
 import { koffiPackages, loadKoffi } from '#src/platform/koffi.js'
+import { systemCallError } from '#src/platform/system-call-error.js'
 import { tracerPid } from '#src/platform/tracer.js'
 import { within } from '../support/deadline.js'
 import { sigusr1Of } from '../support/disposition.js'
@@ -75,13 +76,18 @@ t.test('the C library is found by the path from which it is mapped', async (t) =
 })
 
 t.test('a tracer that /proc does not tell of is an error with its errno', async (t) => {
-  t.throws(() => tracerPid('/not-there'), { code: 'ENOENT', errno: 2, syscall: 'scandir' })
+  t.throws(() => tracerPid('/not-there'), { code: 'ENOENT', errno: 2, syscall: 'open' })
   const folder = t.testdir({ self: { task: { 1: { status: 'Name:\tnode\n' }, 2: {} } } })
-  t.throws(() => tracerPid(folder), { code: 'EINVAL', errno: 22, syscall: 'read' })
+  t.throws(() => tracerPid(folder), { code: 'ENODATA', errno: 61, syscall: 'read' })
   const traced = t.testdir({
     self: { task: { 1: { status: 'TracerPid:\t0\n' }, 2: {}, 3: { status: 'TracerPid:\t77\n' } } },
   })
   t.equal(tracerPid(traced), 77, 'a thread that has ended is passed over')
+})
+
+t.test('an errno without a name is EUNKNOWN', async (t) => {
+  t.match(systemCallError('prctl', 1), { code: 'EPERM', errno: 1, message: 'prctl: EPERM' })
+  for (const errno of [0, 4000]) t.match(systemCallError('prctl', errno), { code: 'EUNKNOWN', errno })
 })
 
 t.test('asking for the table changes nothing', LINUX, async (t) => {
