@@ -29,6 +29,7 @@ export const ERROR_CODES = {
   ERR_RELAY_CLOSING: entry('the relay is shutting down', 503, 'proxy_internal_error'),
   ERR_LISTEN: entry('the relay could not listen'),
   ERR_ENGINE: entry('the engine that is asked for cannot be had here'),
+  ERR_RELAY_THREAD: entry("the relay's thread could not be started, or has ended"),
 
   // The way to the gateway and back.
   ERR_GATEWAY_UNREACHABLE: entry('no connection to the gateway', 502, 'destination_unavailable'),

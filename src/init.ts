@@ -18,7 +18,7 @@ import {
 import { asProxyError, type ErrorCode } from './errors.js'
 import { harden } from './hardening.js'
 import { inheritedRelay } from './inherited.js'
-import { createLog, errorFields, type Log } from './log.js'
+import { createLog, errorFields, type Log, type LogOptions, writeToStderr } from './log.js'
 import {
   type GivenOptions,
   missingGuards,
@@ -28,9 +28,10 @@ import {
   sessionIdOf,
 } from './options.js'
 import { brokenAddons } from './platform/index.js'
+import type { Relay } from './relay/relay.js'
 import { type RelayStatus, STATUS_PATH } from './relay/status.js'
 import { readToken, type Token, tokenFileExists, unlinkToken } from './token.js'
-import { gatewayTrust, systemRoots } from './trust.js'
+import { type GatewayTrust, gatewayTrust, systemRoots } from './trust.js'
 import { WIRE_PATHS } from './wire/index.js'
 
 export type InitResult = EnabledResult | DisabledResult
@@ -67,8 +68,9 @@ export async function initUpstreamProxy(given: GivenOptions = {}): Promise<InitR
   const undo: (() => Promise<void>)[] = []
   let log = createLog({ level: 'warn', format: 'text' })
   try {
-    log = logFor(given, parent)
-    return await start(given, parent, log, undo)
+    const logOptions = logOptionsOf(given, parent)
+    log = createLog(logOptions)
+    return await start(given, parent, log, logOptions, undo)
   } catch (error) {
     const failure = asProxyError(error)
     log.warn('disabled', errorFields(failure))
@@ -83,6 +85,7 @@ async function start(
   given: GivenOptions,
   parent: Environment,
   log: Log,
+  logOptions: Required<LogOptions>,
   undo: (() => Promise<void>)[],
 ): Promise<InitResult> {
   // Step 1: the guard.
@@ -92,7 +95,7 @@ async function start(
     return { enabled: false, reason: 'not-enabled', env: { ...parent } }
   }
   const options = parseOptions(given, parent)
-  const { tokenFile, baseUrl } = options
+  const { tokenFile } = options
   // A process below one that has a relay: the flags are there, the token is not any more.
   if (!(await tokenFileExists(tokenFile))) {
     const port = await inheritedRelay(parent, STATUS_PATH)
@@ -113,12 +116,10 @@ async function start(
   await hardened.checkAgain()
 
   // Step 4: the CA bundle.
-  const { caBundlePath, secureContext } = await prepareTrust(options, parent, log, undo)
+  const { caBundlePath, trust } = await prepareTrust(options, parent, log, undo)
 
-  // Step 5: the relay. Loaded here: a host that is not enabled does not pay for it.
-  const { listenRelay } = await import('./relay/relay.js')
-  const { engine, port, limits } = options
-  const relay = await listenRelay({ engine, port, baseUrl, secureContext, sessionId, token, limits, log })
+  // Step 5: the relay.
+  const relay = await listen(options, { sessionId, token, trust, log, logOptions })
   undo.push(() => relay.close({ drainMs: 0 }))
   const env = environmentOf(parent, relay.port, caBundlePath, options, token, log)
 
@@ -138,6 +139,29 @@ async function start(
   }
 }
 
+// Loaded here: a host that is not enabled does not pay for it.
+async function listen(
+  { engine, port, baseUrl, limits, relay }: Options,
+  { sessionId, token, trust, log, logOptions }: ListenNeeds,
+): Promise<Relay> {
+  const common = { engine, port, baseUrl, limits, sessionId, token }
+  if (relay.thread) {
+    const { listenThreadedRelay } = await import('./relay/threaded-relay.js')
+    return listenThreadedRelay({ ...common, roots: trust?.roots, log: logOptions })
+  }
+  const { listenRelay } = await import('./relay/relay.js')
+  return listenRelay({ ...common, secureContext: trust?.secureContext, log })
+}
+
+interface ListenNeeds {
+  readonly sessionId: string
+  readonly token: Token
+  /** undefined where the base URL is http */
+  readonly trust: GatewayTrust | undefined
+  readonly log: Log
+  readonly logOptions: Required<LogOptions>
+}
+
 // What serves in its place is in the status document.
 function reportBrokenAddons(log: Log): void {
   if (saidBroken) return
@@ -151,7 +175,8 @@ let saidBroken = false
 async function prepareTrust(options: Options, parent: Environment, log: Log, undo: (() => Promise<void>)[]) {
   const { baseUrl, gatewayCa, envProfile } = options
   const roots = await systemRoots(options.systemCa)
-  const secureContext = baseUrl.protocol === 'https:' ? await gatewayTrust({ roots, gatewayCa }) : undefined
+  const trust = baseUrl.protocol === 'https:' ? await gatewayTrust({ roots, gatewayCa }) : undefined
+  const secureContext = trust?.secureContext
   const gateway = checkedCa(await fetchCa({ baseUrl, path: WIRE_PATHS.caCert, secureContext }))
   const inherited = await inheritedRoots(replacedCaFiles(parent, envProfile), ({ variable, path }, reason) =>
     log.warn('inherited-ca-left-out', { variable, path, reason }),
@@ -164,7 +189,7 @@ async function prepareTrust(options: Options, parent: Environment, log: Log, und
   if (bundle.detour !== undefined)
     log.warn('ca-bundle-elsewhere', { path: bundle.path, reason: bundle.detour })
   log.debug('ca-bundle', { path: bundle.path, systemRoots: roots.source })
-  return { caBundlePath: bundle.path, secureContext }
+  return { caBundlePath: bundle.path, trust }
 }
 
 function environmentOf(
@@ -189,21 +214,19 @@ function environmentOf(
   return env
 }
 
-function logFor(given: GivenOptions, parent: Environment): Log {
+function logOptionsOf(given: GivenOptions, parent: Environment): Required<LogOptions> {
   const options = parseLogOptions(given, parent)
   // A caller in JavaScript may give anything; parseOptions says so, once there is a log to say it to.
   const sink = given?.log
-  if (typeof sink !== 'function') return createLog(options)
-  return createLog({
-    ...options,
-    write: (line) => {
-      try {
-        sink(line)
-      } catch {
-        // A log that fails must not take the relay with it, and there is nowhere to say so.
-      }
-    },
-  })
+  if (typeof sink !== 'function') return { ...options, write: writeToStderr }
+  const write = (line: string) => {
+    try {
+      sink(line)
+    } catch {
+      // A log that fails must not take the relay with it, and there is nowhere to say so.
+    }
+  }
+  return { ...options, write }
 }
 
 function definedOnly(env: NodeJS.ProcessEnv): Environment {

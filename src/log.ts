@@ -60,7 +60,8 @@ function textValue(value: LogFields[string]): string {
   return /^[\w.:/@+-]+$/.test(text) ? text : JSON.stringify(text)
 }
 
-function writeToStderr(line: string): void {
+/** Where lines go that have no other place. */
+export function writeToStderr(line: string): void {
   try {
     process.stderr.write(line)
   } catch {

@@ -14,6 +14,7 @@ import { LOG_LEVELS, type LogFormat, type LogLevel } from './log.js'
 import { baseUrlOf } from './options/base-url.js'
 import { limitsOf } from './options/limits.js'
 import { nearest } from './options/nearest.js'
+import { type RelaySettings, relayOf } from './options/relay.js'
 import {
   ENGINES,
   ENV_PROFILES,
@@ -56,6 +57,8 @@ export interface GivenOptions {
   readonly unlinkOnFailure?: boolean | undefined
   readonly hardening?: Hardening | undefined
   readonly engine?: EngineChoice | undefined
+  /** `thread`: in a worker thread, so that tunnels go on while this one is busy. A boolean says `thread` alone */
+  readonly relay?: { readonly thread?: boolean | undefined } | boolean | undefined
   readonly caBundle?: string | undefined
   readonly systemCa?: string | undefined
   readonly port?: number | undefined
@@ -81,6 +84,7 @@ export interface Options {
   readonly unlinkOnFailure: boolean
   readonly hardening: Hardening
   readonly engine: EngineChoice
+  readonly relay: RelaySettings
   /** undefined where there is no home folder to put it in */
   readonly caBundle: string | undefined
   readonly systemCa: string | undefined
@@ -122,6 +126,7 @@ export function parseOptions(given: GivenOptions, env: NodeJS.ProcessEnv): Optio
     unlinkOnFailure: read('unlinkOnFailure', flagOf) ?? false,
     hardening: read('hardening', (setting) => choiceOf(setting, HARDENING_LEVELS)) ?? 'default',
     engine: read('engine', (setting) => choiceOf(setting, ENGINES)) ?? 'auto',
+    relay: Object.freeze(read('relay', relayOf) ?? { thread: false }),
     caBundle: read('caBundle', textOf) ?? inHome(env, '.ccr/ca-bundle.crt'),
     systemCa: read('systemCa', textOf),
     port: read('port', (setting) => numberOf(setting, 0, 65535, portHint(setting))) ?? 0,

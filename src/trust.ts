@@ -35,8 +35,15 @@ export async function systemRoots(systemCa?: string): Promise<SystemRoots> {
   return { source: 'node', certificates: rootCertificates.map((pem) => new X509Certificate(pem)) }
 }
 
+export interface GatewayTrust {
+  /** the roots, in PEM: for a thread that needs a context of its own */
+  readonly roots: readonly string[]
+  /** the one context for TLS to the gateway of this thread: building one costs tens of milliseconds */
+  readonly secureContext: SecureContext
+}
+
 /**
- * The one secure context for TLS to the gateway: building one costs tens of milliseconds.
+ * What TLS to the gateway is verified against.
  * @throws ProxyError ERR_GATEWAY_CA
  */
 export async function gatewayTrust({
@@ -46,9 +53,10 @@ export async function gatewayTrust({
   readonly roots: SystemRoots
   /** file of more roots, for a gateway with a private certificate */
   readonly gatewayCa?: string | undefined
-}): Promise<SecureContext> {
+}): Promise<GatewayTrust> {
   const own = gatewayCa === undefined ? [] : await rootsIn(gatewayCa, 'ERR_GATEWAY_CA', '--gateway-ca')
-  return createSecureContext({ ca: [...roots.certificates, ...own].map(String) })
+  const ca = [...roots.certificates, ...own].map(String)
+  return { roots: ca, secureContext: createSecureContext({ ca }) }
 }
 
 async function rootsIn(

@@ -207,8 +207,9 @@ t.test('the download', async (t) => {
     })
     process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
     const folder = t.testdir({ 'ca.pem': CA.certPem, 'other.pem': OTHER.certPem })
+    const roots = { source: '', certificates: [] }
     const trust = async (gatewayCa: string) =>
-      gatewayTrust({ roots: { source: '', certificates: [] }, gatewayCa: join(folder, gatewayCa) })
+      (await gatewayTrust({ roots, gatewayCa: join(folder, gatewayCa) })).secureContext
     const { url, requests } = await caEndpoint(t, CA.certPem, LEAF)
     t.equal(await fetched(url, await trust('ca.pem')), CA.certPem)
     await t.rejects(fetched(url, await trust('other.pem')), { code: 'ERR_CA_FETCH', hint: /--gateway-ca/ })
@@ -292,7 +293,7 @@ t.test('trust in the gateway', async (t) => {
       'a bundle of ours ends where its section begins',
     )
     const server = await caEndpoint(t, CA.certPem, LEAF)
-    const secureContext = await gatewayTrust({ roots: await systemRoots(join(folder, 'bundle.crt')) })
+    const { secureContext } = await gatewayTrust({ roots: await systemRoots(join(folder, 'bundle.crt')) })
     const fetched = fetchCa({ baseUrl: new URL(server.url), path: PATH, secureContext })
     await t.rejects(fetched, { code: 'ERR_CA_FETCH' })
   })

@@ -31,6 +31,7 @@ t.test('without arguments and environment every option has its default', async (
     unlinkOnFailure: false,
     hardening: 'default',
     engine: 'auto',
+    relay: { thread: false },
     caBundle: '/home/someone/.ccr/ca-bundle.crt',
     systemCa: undefined,
     port: 0,
@@ -65,6 +66,7 @@ t.test('every option can be set by its variable', async (t) => {
     unlinkOnFailure: 'on',
     hardening: 'strict',
     engine: 'node',
+    relay: 'yes',
     caBundle: '/b.crt',
     systemCa: '/s.crt',
     port: '1234',
@@ -89,6 +91,7 @@ t.test('every option can be set by its variable', async (t) => {
     unlinkOnFailure: true,
     hardening: 'strict',
     engine: 'node',
+    relay: { thread: true },
     caBundle: '/b.crt',
     systemCa: '/s.crt',
     port: 1234,
@@ -98,6 +101,16 @@ t.test('every option can be set by its variable', async (t) => {
     logLevel: 'debug',
     logFormat: 'json',
     limits: { ...DEFAULT_LIMITS, maxTunnels: 3, pingMs: 500 },
+  })
+})
+
+t.test('where the relay runs is an object in the API, and a flag elsewhere', async (t) => {
+  for (const relay of [{ thread: true }, true, 'on'])
+    t.same(parseOptions({ relay } as GivenOptions, {}).relay, { thread: true })
+  for (const relay of [{}, { thread: undefined }, { thread: false }, false, undefined])
+    t.same(parseOptions({ relay }, {}).relay, { thread: false })
+  t.same(parseOptions({ relay: { thread: false } }, { UPSTREAMPROXY_RELAY_THREAD: '1' }).relay, {
+    thread: false,
   })
 })
 
@@ -155,6 +168,7 @@ t.test(
 t.test('an unknown option is an error that names the nearest', async (t) => {
   t.match(failure({ tokenfile: '/x' }), { code: 'ERR_OPTION_UNKNOWN', hint: 'did you mean tokenFile?' })
   t.match(failure({ basUrl: 'x' }), { hint: 'did you mean baseUrl?' })
+  t.match(failure({ relay: { tread: true } }), { hint: 'did you mean thread?' })
   t.match(failure({ limits: { maxTunnel: 1 } }), {
     code: 'ERR_OPTION_UNKNOWN',
     message: 'there is no limit "maxTunnel"',
@@ -173,6 +187,8 @@ t.test('a value of the wrong kind is an error that says what was expected, and w
     [{ sessionId: 7 }, /sessionId/],
     [{ hardening: 'of' }, /hardening: expected one of strict, default, off, got "of"/],
     [{ unlinkOnFailure: 'maybe' }, /unlinkOnFailure: expected true or false, got "maybe"/],
+    [{ relay: 'maybe' }, /relay: expected true or false, got "maybe"/],
+    [{ relay: { thread: 2 } }, /relay: thread: expected true or false, got 2/],
     [{ envProfile: 'most' }, /envProfile: expected one of core, full, got "most"/],
     [{ noProxy: [1] }, /noProxy: expected a list/],
     [{ noProxy: {} }, /noProxy/],

@@ -5,14 +5,14 @@ import type { RelayStatus } from '../relay/status.js'
 
 /** Some lines, the last with its newline; `colour` dims what is not news. */
 export function readableStatus(status: RelayStatus, colour: boolean): string {
-  const { version, engine, capabilities, port, since, tunnels, bytes, failures } = status
+  const { version, engine, thread, capabilities, port, since, tunnels, bytes, failures } = status
   const dim = (text: string) => (colour ? `\x1b[2m${text}\x1b[22m` : text)
   const row = (name: string, text: string) => `  ${dim(name.padEnd(9))} ${text}\n`
   const failureRows = failures.map(({ at, code }, index) =>
     row(index === 0 ? 'failures' : '', `${dim(at)} ${code} ${dim(meaningOf(code))}`),
   )
   return [
-    `upstreamproxy ${version} on 127.0.0.1:${port} ${dim(`(engine: ${engine})`)}\n`,
+    `upstreamproxy ${version} on 127.0.0.1:${port} ${dim(`(engine: ${engine}${thread === 'own' ? ', in a thread of its own' : ''})`)}\n`,
     row('up', `${readableDuration(Date.now() - Date.parse(since))} ${dim(`since ${since}`)}`),
     row('tunnels', `${tunnels.open} open, ${tunnels.total} in all`),
     row('bytes', `${readableBytes(bytes.up)} up, ${readableBytes(bytes.down)} down`),

@@ -108,6 +108,14 @@ export const OPTION_TABLE: readonly OptionEntry[] = [
     help: 'what carries the bytes: the portable engine (node) or the native one; auto: native where it can be had',
   },
   {
+    name: 'relay',
+    flag: '--relay-thread',
+    env: 'UPSTREAMPROXY_RELAY_THREAD',
+    kind: 'flag',
+    defaultText: 'no',
+    help: 'the relay in a thread of its own, which a busy main thread cannot stop; run and serve have none to protect',
+  },
+  {
     name: 'caBundle',
     flag: '--ca-bundle',
     env: 'UPSTREAMPROXY_CA_BUNDLE',

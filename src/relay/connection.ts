@@ -13,14 +13,14 @@ import type { Token } from '../token.js'
 import type { ConnectRequest, OriginRequest } from '../wire/request-head.js'
 import { Tunnel, type TunnelActions } from '../wire/tunnel.js'
 import { errorAnswer } from './answers.js'
+import type { Counters } from './counters.js'
 import type { ClientSocket, Engine, GatewayEvents, GatewaySocket } from './engine.js'
-import type { Counters } from './status.js'
 
 /** What all connections of a relay share. */
 export interface ConnectionContext {
   readonly engine: Engine
   readonly sessionId: string
-  readonly token: Token
+  readonly token: Pick<Token, 'reveal'>
   readonly limits: Limits
   readonly counters: Counters
   readonly log: Log

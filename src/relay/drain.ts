@@ -17,3 +17,8 @@ export class Latch {
     void unneeded.then(() => clearTimeout(timer))
   }
 }
+
+/** for open tunnels to end by themselves */
+export const DEFAULT_DRAIN_MS = 2_000
+/** for what is left to be told that it ends */
+export const FLUSH_MS = 1_000

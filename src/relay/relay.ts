@@ -13,10 +13,11 @@ import { reasonOf } from '../platform/index.js'
 import type { Token } from '../token.js'
 import { chooseEngine, type EngineChoice } from './choose-engine.js'
 import { Connection, type ConnectionContext } from './connection.js'
-import { Latch } from './drain.js'
+import { Counters } from './counters.js'
+import { DEFAULT_DRAIN_MS, FLUSH_MS, Latch } from './drain.js'
 import type { ClientSocket, Engine, Listener } from './engine.js'
 import { GatewayDialer } from './gateway-dialer.js'
-import { answerOrigin, Counters, type RelayStatus } from './status.js'
+import { answerOrigin, type RelayIdentity, type RelayStatus, statusOf } from './status.js'
 
 export type { RelayStatus } from './status.js'
 
@@ -29,9 +30,11 @@ export interface RelayOptions {
   /** trust for TLS to the gateway; needed where the base URL is https */
   readonly secureContext: SecureContext | undefined
   readonly sessionId: string
-  readonly token: Token
+  readonly token: Pick<Token, 'reveal'>
   readonly limits: Limits
   readonly log: Log
+  /** given where this thread is the relay's own: of COUNTERS_BYTES, for the host's thread to read */
+  readonly counterMemory?: SharedArrayBuffer
 }
 
 export interface Relay {
@@ -52,11 +55,11 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   const { limits, log } = options
   const engine = chooseEngine(options.engine ?? 'auto', new GatewayDialer(options), options)
   const connections = new Set<Connection>()
-  const counters = new Counters(engine.name)
+  const counters = new Counters(options.counterMemory)
   // Of connections, once the relay is closing.
   const emptied = new Latch()
   let closing: Promise<void> | undefined
-  const status = () => counters.status(listener.port)
+  const status = () => statusOf(identity, counters, options.counterMemory ? 'own' : 'host')
   const context: ConnectionContext = {
     engine,
     sessionId: options.sessionId,
@@ -76,6 +79,7 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
     else connections.add(new Connection(client, context))
   })
   const { port } = listener
+  const identity: RelayIdentity = { engine: engine.name, since: new Date().toISOString(), port }
   const ticker = setInterval(() => {
     const now = performance.now()
     for (const connection of connections) connection.tick(now)
@@ -135,6 +139,4 @@ function tickMs(limits: Limits): number {
   return Math.max(10, Math.min(1000, shortest / 4))
 }
 
-const DEFAULT_DRAIN_MS = 2_000
-const FLUSH_MS = 1_000
 const SPARE_CONNECTIONS = 256

@@ -1,9 +1,10 @@
 /** What the relay tells of itself at `GET /__upstreamproxy/status`: counts and codes, nothing secret. */
-import { type ErrorCode, ProxyError } from '../errors.js'
+import { ProxyError } from '../errors.js'
 import { type Capabilities, capabilities } from '../platform/index.js'
 import { VERSION } from '../version.js'
 import type { OriginRequest } from '../wire/request-head.js'
 import { errorAnswer, jsonAnswer } from './answers.js'
+import type { Counters, Failure } from './counters.js'
 import type { EngineName } from './engine.js'
 
 export const STATUS_PATH = '/__upstreamproxy/status'
@@ -12,7 +13,9 @@ export interface RelayStatus {
   readonly name: 'upstreamproxy'
   readonly version: string
   /** which engine carries the bytes */
-  readonly engine: string
+  readonly engine: EngineName
+  /** where the relay runs: in the host's own thread, in one of its own, or nowhere any more, since that one has ended */
+  readonly thread: 'host' | 'own' | 'ended'
   /** what serves each capability of this machine, and why */
   readonly capabilities: Capabilities
   /** when the relay began to listen, ISO 8601 */
@@ -22,40 +25,32 @@ export interface RelayStatus {
   /** tunnelled bytes since then, without framing */
   readonly bytes: { readonly up: number; readonly down: number }
   /** the last 20, oldest first */
-  readonly failures: readonly { readonly at: string; readonly code: ErrorCode }[]
+  readonly failures: readonly Failure[]
 }
 
-/** The relay's counters. Engines add to them. */
-export class Counters {
-  tunnelsOpen = 0
-  tunnelsTotal = 0
-  bytesUp = 0
-  bytesDown = 0
-  readonly #engine: EngineName
-  readonly #since = new Date().toISOString()
-  readonly #failures: { at: string; code: ErrorCode }[] = []
+/** What is the same for as long as a relay lives. */
+export interface RelayIdentity {
+  readonly engine: EngineName
+  readonly since: string
+  readonly port: number
+}
 
-  constructor(engine: EngineName) {
-    this.#engine = engine
-  }
-
-  fail(code: ErrorCode): void {
-    this.#failures.push({ at: new Date().toISOString(), code })
-    if (this.#failures.length > MAX_FAILURES) this.#failures.shift()
-  }
-
-  status(port: number): RelayStatus {
-    return {
-      name: 'upstreamproxy',
-      version: VERSION,
-      engine: this.#engine,
-      capabilities: capabilities(this.#engine),
-      since: this.#since,
-      port,
-      tunnels: { open: this.tunnelsOpen, total: this.tunnelsTotal },
-      bytes: { up: this.bytesUp, down: this.bytesDown },
-      failures: [...this.#failures],
-    }
+export function statusOf(
+  { engine, since, port }: RelayIdentity,
+  counters: Counters,
+  thread: RelayStatus['thread'],
+): RelayStatus {
+  return {
+    name: 'upstreamproxy',
+    version: VERSION,
+    engine,
+    thread,
+    capabilities: capabilities(engine),
+    since,
+    port,
+    tunnels: { open: counters.tunnelsOpen, total: counters.tunnelsTotal },
+    bytes: { up: counters.bytesUp, down: counters.bytesDown },
+    failures: counters.failures(),
   }
 }
 
@@ -78,5 +73,4 @@ export function answerOrigin(request: OriginRequest, status: () => RelayStatus):
   return jsonAnswer(status())
 }
 
-const MAX_FAILURES = 20
 const LOOPBACK_HOST = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?$/i

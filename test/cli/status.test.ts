@@ -71,6 +71,8 @@ t.test('an answer cannot steer the terminal', async (t) => {
 t.test('for people, the document is some lines; colour only dims them', async (t) => {
   const text = readableStatus(DOCUMENT, false)
   t.match(text, /^upstreamproxy 0\.1\.0 on 127\.0\.0\.1:41234 \(engine: node\)\n/)
+  const threaded = readableStatus({ ...DOCUMENT, thread: 'own' }, false)
+  t.match(threaded, /\(engine: node, in a thread of its own\)\n/)
   t.match(text, /tunnels +3 open, 120 in all\n/)
   t.match(text, /bytes +1\.2 MiB up, 999 B down\n/)
   t.match(text, /native +koffi: non-dumpable, sigusr1; typescript: tracer, framing, socket-writes\n/)
@@ -160,6 +162,7 @@ const DOCUMENT = {
   name: 'upstreamproxy',
   version: '0.1.0',
   engine: 'node',
+  thread: 'host',
   capabilities: {
     'non-dumpable': { implementation: 'koffi', why: 'it is installed' },
     sigusr1: { implementation: 'koffi', why: 'it is installed' },

@@ -182,6 +182,7 @@ await bench.test('the status document says what the relay does, to loopback name
     'name',
     'port',
     'since',
+    'thread',
     'tunnels',
     'version',
   ])

@@ -8,7 +8,8 @@ import { asProxyError } from '#src/errors.js'
 import { DEFAULT_LIMITS } from '#src/limits.js'
 import { createLog } from '#src/log.js'
 import type { EngineChoice } from '#src/relay/choose-engine.js'
-import { listenRelay, type Relay, type RelayOptions } from '#src/relay/relay.js'
+import { listenRelay, type Relay } from '#src/relay/relay.js'
+import { listenThreadedRelay } from '#src/relay/threaded-relay.js'
 import { Token } from '#src/token.js'
 import type { RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
 
@@ -24,24 +25,36 @@ await relay?.close({ drainMs: 0 })
 process.exit()
 
 async function start(given: RelayConfiguration): Promise<Relay | undefined> {
-  const options: RelayOptions = {
+  const options = {
     port: 0,
     baseUrl: new URL(given.baseUrl),
-    secureContext: given.caPem === undefined ? undefined : createSecureContext({ ca: given.caPem }),
     sessionId: given.sessionId,
     token: new Token(given.token),
     limits: { ...DEFAULT_LIMITS, ...given.limits },
-    log: createLog({ level: 'debug', format: 'json' }),
     ...(given.engine !== undefined && { engine: given.engine as EngineChoice }),
   }
+  const log = { level: 'debug', format: 'json', write } as const
+  const roots = given.caPem === undefined ? undefined : [given.caPem]
   try {
-    const listening = await listenRelay(options)
+    const listening = given.thread
+      ? await listenThreadedRelay({ ...options, roots, log })
+      : await listenRelay({
+          ...options,
+          secureContext: roots && createSecureContext({ ca: roots }),
+          log: createLog(log),
+        })
     say({ port: listening.port })
     return listening
   } catch (error) {
     say({ error: asProxyError(error).code })
     return undefined
   }
+}
+
+// What nothing catches in a thread of its own does not end the process: for these tests it shall.
+function write(line: string): void {
+  process.stderr.write(line)
+  if (/"event":"(?:internal-error|relay-thread-failed)"/.test(line)) process.exitCode = 70
 }
 
 async function obey(command: RelayCommand, listening: Relay): Promise<void> {

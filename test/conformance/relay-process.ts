@@ -1,7 +1,7 @@
 /**
  * Starts a relay as a process of its own and speaks with it. Which runtime runs it, and which engine, the
  * environment says: CONFORMANCE_RUNTIME (path of a node or bun; default: this one), CONFORMANCE_ENGINE (default: the
- * relay's own choice).
+ * relay's own choice); CONFORMANCE_THREAD=1: the relay has a thread of its own.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { basename } from 'node:path'
@@ -12,7 +12,7 @@ import { within } from '../support/deadline.js'
 import { RawClient } from '../support/raw-client.js'
 import type { Memory, RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
 
-export type RelayProcessOptions = Omit<RelayConfiguration, 'engine'> & {
+export type RelayProcessOptions = Omit<RelayConfiguration, 'engine' | 'thread'> & {
   /** variables of its environment; it has no others but PATH */
   readonly env?: Readonly<Record<string, string>>
 }
@@ -29,7 +29,11 @@ export class RelayProcess {
   static async start({ env = {}, ...configuration }: RelayProcessOptions): Promise<RelayProcess> {
     const relay = new RelayProcess(env)
     const engine = process.env['CONFORMANCE_ENGINE']
-    const answer = await relay.#ask({ ...configuration, ...(engine !== undefined && { engine }) })
+    const answer = await relay.#ask({
+      ...configuration,
+      ...(engine !== undefined && { engine }),
+      thread: process.env['CONFORMANCE_THREAD'] === '1',
+    })
     if (!('port' in answer)) throw new Error(`the relay did not start: ${JSON.stringify(answer)}`)
     relay.#port = answer.port
     return relay

@@ -10,6 +10,8 @@ export interface RelayConfiguration {
   /** where they differ from the defaults */
   readonly limits?: Partial<Limits>
   readonly engine?: string
+  /** in a thread of its own */
+  readonly thread?: boolean
 }
 
 export type RelayCommand =

@@ -1,0 +1,176 @@
+/**
+ * The relay in a worker thread, as the host's thread sees it: tunnels go on while the host's is busy.
+ *
+ * Rule 1: the token and the session id go in a message; never in argv, the environment or workerData.
+ * Rule 2: nothing of the host's start runs in the thread: no flags and no variables, so none of `--require`,
+ *         `--import` and NODE_OPTIONS, and no NODE_DEBUG, which would print headers.
+ * Rule 3: whatever becomes of the thread, the host goes on (invariant 1); and the thread keeps no host alive.
+ * Rule 4: `status()` waits for nobody: the counts lie in memory that both threads have.
+ */
+import { Worker } from 'node:worker_threads'
+import { asProxyError, ProxyError } from '../errors.js'
+import { createLog, errorFields, type LogOptions } from '../log.js'
+import { COUNTERS_BYTES, Counters } from './counters.js'
+import { DEFAULT_DRAIN_MS, FLUSH_MS, Latch } from './drain.js'
+import { LINE_PASSAGE_BYTES, lineTaken } from './line-passage.js'
+import type { Relay, RelayOptions } from './relay.js'
+import { type RelayIdentity, type RelayStatus, statusOf } from './status.js'
+import { proxyErrorOf, type ThreadCommand, type ThreadEvent } from './thread-protocol.js'
+
+export interface ThreadedRelayOptions extends Omit<RelayOptions, 'secureContext' | 'log' | 'counterMemory'> {
+  /** PEM certificates that vouch for the gateway; needed where the base URL is https */
+  readonly roots: readonly string[] | undefined
+  /** how the thread makes its lines, and where this one writes them */
+  readonly log: Required<LogOptions>
+}
+
+/**
+ * As listenRelay, in a thread of its own. Rejects with ERR_RELAY_THREAD, and with what listenRelay rejects with.
+ * @param program what runs in the thread
+ */
+export async function listenThreadedRelay(
+  options: ThreadedRelayOptions,
+  program: URL = PROGRAM,
+): Promise<Relay> {
+  const thread = new RelayThread(program, options.log)
+  try {
+    const relay = new ThreadedRelay(thread, await thread.listen(options))
+    thread.worker.unref()
+    return relay
+  } catch (error) {
+    await thread.worker.terminate()
+    throw error
+  }
+}
+
+class ThreadedRelay implements Relay {
+  readonly #thread: RelayThread
+  readonly #identity: RelayIdentity
+
+  constructor(thread: RelayThread, identity: RelayIdentity) {
+    this.#thread = thread
+    this.#identity = identity
+  }
+
+  get port(): number {
+    return this.#identity.port
+  }
+
+  status(): RelayStatus {
+    return statusOf(this.#identity, this.#thread.counters, this.#thread.hasEnded ? 'ended' : 'own')
+  }
+
+  close({ drainMs = DEFAULT_DRAIN_MS }: { readonly drainMs?: number } = {}): Promise<void> {
+    return this.#thread.close(drainMs)
+  }
+}
+
+/** A worker, what it says, and how it ends. */
+class RelayThread {
+  readonly worker: Worker
+  readonly counters: Counters
+  hasEnded = false
+  readonly #counterMemory = new SharedArrayBuffer(COUNTERS_BYTES)
+  readonly #lineMemory = new SharedArrayBuffer(LINE_PASSAGE_BYTES)
+  readonly #log: Required<LogOptions>
+  readonly #ended = new Latch()
+  // Of `listen`, until the thread has answered it.
+  #answer: { resolve(identity: RelayIdentity): void; reject(error: ProxyError): void } | undefined
+  #failure: unknown
+  #isClosing = false
+
+  constructor(program: URL, log: Required<LogOptions>) {
+    this.#log = log
+    this.counters = new Counters(this.#counterMemory)
+    this.worker = startWorker(program)
+    this.worker.on('message', (event: ThreadEvent) => this.#heard(event))
+    this.worker.on('error', (error) => {
+      this.#failure = error
+    })
+    this.worker.on('exit', (status) => this.#exited(status))
+  }
+
+  async listen({ token, roots, log, ...options }: ThreadedRelayOptions): Promise<RelayIdentity> {
+    const { engine = 'auto', port, baseUrl, sessionId, limits } = options
+    let late: NodeJS.Timeout | undefined
+    const answered = new Promise<RelayIdentity>((resolve, reject) => {
+      this.#answer = { resolve, reject }
+      late = setTimeout(() => reject(threadError(`nothing came of it within ${START_MS} ms`)), START_MS)
+    })
+    this.#tell({
+      do: 'listen',
+      engine,
+      port,
+      baseUrl: baseUrl.href,
+      roots,
+      sessionId,
+      token: token.reveal(),
+      limits,
+      log: { level: log.level, format: log.format },
+      counterMemory: this.#counterMemory,
+      lineMemory: this.#lineMemory,
+    })
+    try {
+      return await answered
+    } finally {
+      this.#answer = undefined
+      clearTimeout(late)
+    }
+  }
+
+  close(drainMs: number): Promise<void> {
+    this.#isClosing = true
+    this.worker.ref()
+    this.#tell({ do: 'close', drainMs })
+    // Where it does not even come to drain.
+    const overdue = setTimeout(() => void this.worker.terminate(), drainMs + FLUSH_MS + CLOSE_GRACE_MS)
+    void this.#ended.opened.then(() => clearTimeout(overdue))
+    return this.#ended.opened
+  }
+
+  #tell(command: ThreadCommand): void {
+    this.worker.postMessage(command)
+  }
+
+  #heard(event: ThreadEvent): void {
+    if (event.event === 'line') {
+      lineTaken(this.#lineMemory)
+      this.#log.write(event.line)
+    } else if (event.event === 'listening') this.#answer?.resolve(event.identity)
+    else if (event.event === 'failed') this.#answer?.reject(proxyErrorOf(event.error))
+    else void this.worker.terminate()
+  }
+
+  #exited(status: number): void {
+    this.hasEnded = true
+    this.counters.tunnelsOpen = 0
+    const error = threadError(this.#failure ?? `it ended with status ${status}`)
+    if (this.#answer !== undefined) this.#answer.reject(error)
+    else if (!this.#isClosing) {
+      this.counters.fail(error.code)
+      createLog(this.#log).error('relay-thread-failed', errorFields(error))
+    }
+    this.#ended.open()
+  }
+}
+
+function startWorker(program: URL): Worker {
+  try {
+    return new Worker(program, { name: 'upstreamproxy', argv: [], execArgv: [], env: {} })
+  } catch (cause) {
+    // Such as by Node's permission model.
+    throw threadError(cause)
+  }
+}
+
+function threadError(cause: unknown): ProxyError {
+  const { message } = asProxyError(cause)
+  return new ProxyError('ERR_RELAY_THREAD', `the thread of the relay: ${message}`, {
+    cause,
+    hint: 'without relay.thread it runs in the thread that calls init',
+  })
+}
+
+const PROGRAM = new URL('./relay-thread.js', import.meta.url)
+const START_MS = 10_000
+const CLOSE_GRACE_MS = 5_000
