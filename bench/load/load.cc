@@ -1,7 +1,9 @@
 // The client's side of every measurement: opens tunnels through whatever listens on a port and moves bytes that it checks.
 //
 //   load --port P --kind up|down|both|echo [--tunnels N] [--bytes N] [--chunk N] [--endless 1]
-//   load --port P --kind echo --message N --pause-us N --seconds N      ping-pong; latencies
+//   load --port P --kind echo --message N --pause-us N --seconds N [--on-schedule 1]   ping-pong; latencies. On schedule:
+//        a message that is due while the one before is still out counts from when it was due, so that a standstill weighs
+//        as much as it lasts
 //   load --port P --kind connect --connects K --concurrency C [--gap-us N]   CONNECT to the answer's first byte; latencies
 //
 // Prints {"event":"ready"} once all tunnels are open, waits for the line `go`, and closes with {"event":"done", …}. The
@@ -28,7 +30,7 @@ struct Settings {
   uint16_t port = 0;
   std::string kind;
   uint64_t tunnels = 1, bytes = 0, chunk = 64 * 1024, message = 64, pauseUs = 2000, seconds = 5;
-  uint64_t connects = 100, concurrency = 1, gapUs = 0, endless = 0;
+  uint64_t connects = 100, concurrency = 1, gapUs = 0, endless = 0, onSchedule = 0;
 };
 
 double now() {
@@ -76,6 +78,7 @@ class Tunnel {
   }
 
   void ping() {
+    if (waiting_ && settings_.onSchedule != 0) overdue_.push_back(now());
     if (waiting_ || done_) return;
     waiting_ = true;
     got_ = 0;
@@ -151,7 +154,10 @@ class Tunnel {
     got_ += length;
     if (got_ < settings_.message) return;
     waiting_ = false;
-    rounds.push_back(now() - pingedAt_);
+    const double at = now();
+    rounds.push_back(at - pingedAt_);
+    for (const double due : overdue_) rounds.push_back(at - due);
+    overdue_.clear();
   }
 
   const Settings& settings_;
@@ -160,7 +166,9 @@ class Tunnel {
   Channel channel_;
   bool said_ = false, open_ = false, going_ = false, done_ = false, waiting_ = false;
   std::string head_;
+  std::vector<double> overdue_;
   double firstByteAt_ = 0, pingedAt_ = 0;
+  std::vector<double> missed_;
   uint64_t sent_ = 0, got_ = 0;
 };
 
@@ -313,6 +321,7 @@ int main(int argc, char** argv) {
     else if (name == "--concurrency") settings.concurrency = number;
     else if (name == "--gap-us") settings.gapUs = number;
     else if (name == "--endless") settings.endless = number;
+    else if (name == "--on-schedule") settings.onSchedule = number;
     else fail("no such option: " + name);
   }
   if (settings.port == 0 || settings.kind.empty()) fail("--port and --kind are needed");
