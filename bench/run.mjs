@@ -1,5 +1,6 @@
 // `npm run bench`: relays side by side. Progress on stderr; Markdown tables on stdout; --json for the figures.
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setUp } from '../scripts/setup.mjs'
@@ -14,13 +15,14 @@ import { SCENARIOS } from './scenarios/index.mjs'
 
 const HELP = `npm run bench -- [OPTION…]        relays side by side, each a process of its own, in turns (A B C A B C …)
 
-  --quick                     under two minutes: fewer rounds and bytes, a choice of scenarios
+  --quick                     under two minutes: fewer rounds, bytes, scenarios and participants
   --scenario NAME[,NAME…]     only these: ${Object.keys(SCENARIOS).join(', ')}
   --case TEXT                 only cases whose id contains TEXT, such as wss/up
   --participants NAME[,…]     only these: ${Object.keys(PARTICIPANTS).join(', ')}
   --pairs N                   rounds of each case (default: what the scenario sets; 9 where something is claimed)
   --before DIST               dist folder of another build of ours, as the participants before and native-before
-  --json FILE                 writes all figures, of all rounds
+  --json FILE                 writes all figures, of all rounds, after each scenario
+  --keep                      keeps the cases of FILE that this run does not measure
   --help
 
 A ratio is the median over the rounds of figure ÷ figure of the same round, with its quartiles and ends. What cannot be
@@ -31,6 +33,9 @@ Bytes are checked at both ends: a relay that loses or alters one fails.
   npm run bench -- --json bench/results/latest.json && node bench/readme.mjs bench/results/latest.json
 `
 
+// Who takes part where there is little time.
+const QUICK = ['native', 'node', 'naive', 'naive-shared', 'floor', 'copy', 'nginx', 'host', 'host-thread']
+
 const { values: options } = parse()
 if (options.help) {
   process.stdout.write(HELP)
@@ -39,11 +44,16 @@ if (options.help) {
 const list = (text) => text?.split(',').map((word) => word.trim())
 const scenarios = choose(list(options.scenario), SCENARIOS, 'scenario') ?? defaultScenarios()
 const participants =
-  choose(list(options.participants), PARTICIPANTS, 'participant') ?? Object.keys(PARTICIPANTS)
+  choose(list(options.participants), PARTICIPANTS, 'participant') ??
+  (options.quick ? QUICK : Object.keys(PARTICIPANTS))
 const progress = (text) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`)
 
 // A fresh clone; otherwise what is built is what is measured.
 if (!existsSync(join(root, 'dist')) || !existsSync(join(root, 'dist-test'))) setUp()
+const earlier =
+  options.keep && options.json && existsSync(options.json)
+    ? JSON.parse(readFileSync(options.json, 'utf8'))
+    : { participants: {}, cases: [] }
 const programs = buildPrograms()
 const gateway = await startGateway(programs)
 const results = {
@@ -64,6 +74,8 @@ try {
     for (const one of cases)
       measured.push({
         scenario: scenario.name,
+        // What else the machine had to do: figures of a busy one are worth less.
+        loadBefore: Number(loadavg()[0].toFixed(1)),
         ...(await measureCase(one, {
           programs,
           gateway,
@@ -88,7 +100,18 @@ process.stdout.write(absentTable(results))
 process.stdout.write(`## goals\n\n${goalsTable(results)}\n`)
 
 function save() {
-  if (options.json) writeFileSync(options.json, `${JSON.stringify(results)}\n`)
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(withKept(results))}\n`)
+}
+
+function withKept(fresh) {
+  const mine = new Set(fresh.cases.map((one) => one.id))
+  const cases = [...earlier.cases.filter((one) => !mine.has(one.id)), ...fresh.cases]
+  const place = (one) => Object.keys(SCENARIOS).indexOf(one.scenario)
+  return {
+    ...fresh,
+    participants: { ...earlier.participants, ...fresh.participants },
+    cases: cases.sort((a, b) => place(a) - place(b)),
+  }
 }
 
 function parse() {
@@ -102,6 +125,7 @@ function parse() {
         pairs: { type: 'string' },
         before: { type: 'string' },
         json: { type: 'string' },
+        keep: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     })

@@ -11,8 +11,9 @@ import { Absent } from './relay.mjs'
  * Measures one case and returns its record.
  *
  * A case is `{ id, title, scheme, stage, participants, metrics, fresh, measure }`: `measure(relay, stage)` gives a
- * figure for each metric. With `fresh`, every turn has a process of its own. `rounds` beyond the first, which warms up
- * and is dropped (not with `fresh`).
+ * figure for each metric. With `fresh`, every turn has a process of its own; else the first turn warms up and is dropped,
+ * unless `warmUp` is false. `mostRounds` bounds the rounds of a case that takes long. `around(stage, work)` surrounds it
+ * with what has to be there meanwhile; what it gives `work` becomes part of the stage.
  */
 export async function measureCase(one, { programs, gateway, before, rounds, participants, progress }) {
   const stage = { programs, gateway, before, scheme: one.scheme, ...one.stage }
@@ -49,16 +50,17 @@ export async function measureCase(one, { programs, gateway, before, rounds, part
       return undefined
     }
   }
+  const turns = Math.min(rounds, one.mostRounds ?? rounds)
   try {
     if (!one.fresh) {
       for (const name of wanted) {
         const relay = await start(name)
         if (relay) relays.set(name, relay)
       }
-      for (const [name, relay] of relays) await turn(name, relay)
+      if (one.warmUp !== false) for (const [name, relay] of relays) await turn(name, relay)
     }
-    for (let round = 0; round < rounds; round++) {
-      progress(`${one.id}: round ${round + 1} of ${rounds}`)
+    for (let round = 0; round < turns; round++) {
+      progress(`${one.id}: round ${round + 1} of ${turns}`)
       for (const name of wanted) {
         if (name in absent) continue
         const relay = one.fresh ? await start(name) : relays.get(name)
