@@ -2,13 +2,12 @@
  * The core of the suite on every other runtime. On other Nodes the test files themselves run there; under Bun, which
  * tap does not run on, the relay process of the conformance suite does. And on each, this one included, the addon loads.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { needingPrograms, programOf } from '../support/cached-program.js'
 import { failuresOf } from '../support/failures.js'
 import { RUNTIME_NAMES, type RuntimeName, runtimeProgram } from '../support/runtimes.js'
+import { compiledTest, run } from './run.js'
 
 // What touches the runtime: sockets, TLS, processes, files. The pure parts are the same everywhere.
 const CORE = ['conformance/head', 'conformance/ends', 'conformance/wire', 'init']
@@ -36,22 +35,8 @@ async function assertAddon(t: Test, program: string) {
 }
 
 async function runTestFile(name: RuntimeName, program: string, file: string) {
-  const path = fileURLToPath(new URL(`../${file}.test.js`, import.meta.url))
+  const path = compiledTest(file)
   return name === 'bun'
     ? run(process.execPath, [path], { CONFORMANCE_RUNTIME: program })
     : run(program, [path])
-}
-
-async function run(command: string, args: readonly string[], extra: NodeJS.ProcessEnv = {}) {
-  // The runner's own wiring must not reach another runtime.
-  const { NODE_OPTIONS: _, ...env } = process.env
-  const child = spawn(command, args, {
-    env: { ...env, ...extra, TAP: '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  child.stdout.on('data', (bytes) => (output += bytes))
-  child.stderr.on('data', (bytes) => (output += bytes))
-  const [status] = await once(child, 'close')
-  return { status, output }
 }
