@@ -1,6 +1,6 @@
 /** The CA bundle for clients: the gateway's CA checked, and joined to the roots that are trusted already. */
 import type { X509Certificate } from 'node:crypto'
-import { ProxyError } from './errors.js'
+import { codeOf, ProxyError } from './errors.js'
 import { certificateOf, GATEWAY_SECTION, pemBlocks, readCertificates } from './pem.js'
 
 export { type CaSource, fetchCa } from './ca-bundle/fetch.js'
@@ -44,7 +44,7 @@ export async function inheritedRoots(
     try {
       roots.push(...(await readCertificates(file.path)).certificates)
     } catch (error) {
-      onUnreadable(file, error instanceof Error && 'code' in error ? String(error.code) : String(error))
+      onUnreadable(file, codeOf(error) ?? String(error))
     }
   }
   return roots

@@ -14,7 +14,7 @@ import { isatty } from 'node:tty'
 import { commandIn, type Invocation, parseArguments } from './cli/arguments.js'
 import { helpText, usageText } from './cli/help.js'
 import { type Ending, EXIT, type Io } from './cli/io.js'
-import { ProxyError } from './errors.js'
+import { codeOf, ProxyError } from './errors.js'
 
 const io: Io = {
   env: process.env,
@@ -77,7 +77,7 @@ function write(descriptor: 1 | 2, text: string): void {
     } catch (error) {
       // EAGAIN: somebody else made the pipe non-blocking, and its reader is slow. Anything else (EPIPE above all)
       // means that nobody reads any more, which is no reason to fail.
-      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) return
+      if (codeOf(error) !== 'EAGAIN') return
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS)
     }
   }

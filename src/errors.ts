@@ -112,6 +112,16 @@ export function asProxyError(error: unknown, code: ErrorCode = 'ERR_INTERNAL'): 
   return new ProxyError(code, error instanceof Error ? error.message : String(error), { cause: error })
 }
 
+/** The code of any error, such as ENOENT; undefined where it has none. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined
+}
+
+/** The code of any error, else its text: what a message of ours says of it. */
+export function codeOrText(error: unknown): string {
+  return codeOf(error) ?? (error instanceof Error ? error.message || error.name : String(error))
+}
+
 function entry(meaning: string, status?: number, proxyError?: string): CodeEntry {
   return { meaning, ...(status !== undefined && { status }), ...(proxyError !== undefined && { proxyError }) }
 }

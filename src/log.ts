@@ -2,7 +2,7 @@
  * One line per event, on stderr. An event has a fixed name and fields of plain types; there is no free text from
  * requests, and a `Token` prints itself as `<redacted>`.
  */
-import type { ProxyError } from './errors.js'
+import { codeOf, type ProxyError } from './errors.js'
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -39,7 +39,7 @@ export function createLog({ level, format, write = writeToStderr }: LogOptions):
 /** The fields that describe an error: its code, message, hint, and the system's code behind it. */
 export function errorFields(error: ProxyError): LogFields {
   const cause = error.cause
-  const causeCode = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
+  const causeCode = codeOf(cause)
   return { code: error.code, message: error.message, hint: error.hint, cause: causeCode }
 }
 

@@ -6,7 +6,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, realpath, stat, unlink } from 'node:fs/promises'
 import { inspect } from 'node:util'
-import { ProxyError } from './errors.js'
+import { codeOf, ProxyError } from './errors.js'
 
 /** Wraps a secret so that printing, serialising or inspecting it shows `<redacted>`; `reveal()` is the only way in. */
 export class Token {
@@ -76,7 +76,7 @@ export async function unlinkToken(path: string): Promise<void> {
     if (target !== path) await unlink(path).catch(() => undefined)
   } catch (cause) {
     if (isMissing(cause)) return
-    throw new ProxyError('ERR_TOKEN_UNLINK', `cannot remove the token file ${path}: ${codeOf(cause)}`, {
+    throw new ProxyError('ERR_TOKEN_UNLINK', `cannot remove the token file ${path}: ${reasonOf(cause)}`, {
       cause,
       hint: 'other processes of this user can still read the token',
     })
@@ -106,7 +106,7 @@ async function readText(path: string): Promise<string> {
         hint: 'whoever starts the container writes it; another place: --token-file',
       })
     }
-    throw new ProxyError('ERR_TOKEN_UNREADABLE', `cannot read the token file ${path}: ${codeOf(cause)}`, {
+    throw new ProxyError('ERR_TOKEN_UNREADABLE', `cannot read the token file ${path}: ${reasonOf(cause)}`, {
       cause,
     })
   } finally {
@@ -134,12 +134,13 @@ function tooLarge(path: string): ProxyError {
   return new ProxyError('ERR_TOKEN_TOO_LARGE', `the token in ${path} is over ${MAX_TOKEN_BYTES} bytes`)
 }
 
-function isMissing(error: unknown): boolean {
-  return codeOf(error) === 'ENOENT'
+// Rule 1: an error's text may hold what was read.
+function reasonOf(error: unknown): string {
+  return codeOf(error) ?? 'unknown error'
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+function isMissing(error: unknown): boolean {
+  return codeOf(error) === 'ENOENT'
 }
 
 const MAX_TOKEN_BYTES = 4 * 1024

@@ -7,7 +7,7 @@
  */
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
-import { ProxyError } from './errors.js'
+import { codeOrText, ProxyError } from './errors.js'
 import { readCertificates } from './pem.js'
 
 export interface SystemRoots {
@@ -68,9 +68,7 @@ async function rootsIn(
   try {
     found = await readCertificates(path)
   } catch (cause) {
-    const reason =
-      cause instanceof Error ? ('code' in cause ? String(cause.code) : cause.message) : String(cause)
-    throw new ProxyError(code, `cannot read the file of ${flag}, ${path}: ${reason}`, { cause })
+    throw new ProxyError(code, `cannot read the file of ${flag}, ${path}: ${codeOrText(cause)}`, { cause })
   }
   // A system's bundle may hold what we cannot read; in a file that somebody chose, it is a mistake to be told of.
   const foreign = code === 'ERR_GATEWAY_CA' && found.skipped > 0

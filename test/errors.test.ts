@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import t from 'tap'
-import { asProxyError, ERROR_CODES, ProxyError } from '#src/errors.js'
+import { asProxyError, codeOf, codeOrText, ERROR_CODES, ProxyError } from '#src/errors.js'
 import { tokensOf } from './layers/tokens.js'
 
 const root = new URL('../', import.meta.url)
@@ -20,6 +20,22 @@ t.test('docs/errors.md has every code, once, with its meaning, its status, and w
     t.ok(said.startsWith(`**${entry?.meaning.toLowerCase()}`), `${code} means what the table of codes says`)
     t.equal(status, String(entry?.status ?? ''), `${code} has the status of its answer`)
     t.ok(advice.length > 10, `${code} says what to do`)
+  }
+})
+
+t.test('what a message says of an error that is not ours: its code, else its text', async (t) => {
+  const coded = Object.assign(new Error('no such file'), { code: 'ENOENT' })
+  for (const [error, code, text] of [
+    [coded, 'ENOENT', 'ENOENT'],
+    [Object.assign(new Error(''), { code: 7 }), '7', '7'],
+    [new TypeError('wrong'), undefined, 'wrong'],
+    [new RangeError(), undefined, 'RangeError'],
+    ['thrown as text', undefined, 'thrown as text'],
+    [{ code: 'ENOENT' }, undefined, '[object Object]'],
+    [undefined, undefined, 'undefined'],
+  ] as const) {
+    t.equal(codeOf(error), code)
+    t.equal(codeOrText(error), text)
   }
 })
 

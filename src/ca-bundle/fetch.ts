@@ -8,7 +8,7 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { SecureContext } from 'node:tls'
-import { ProxyError } from '../errors.js'
+import { codeOf, codeOrText, ProxyError } from '../errors.js'
 
 export interface CaSource {
   readonly baseUrl: URL
@@ -81,15 +81,13 @@ function failed(url: URL, reason: string, cause: unknown, hint?: string): ProxyE
 }
 
 function reasonOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause)
-  if (cause.message !== '') return cause.message
   // Several addresses were tried, and the error of them all together has no text.
-  return 'code' in cause ? String(cause.code) : cause.name
+  return cause instanceof Error && cause.message !== '' ? cause.message : codeOrText(cause)
 }
 
 function hintFor(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined
-  const code = 'code' in cause ? String(cause.code) : ''
+  const code = codeOf(cause) ?? ''
   if (/got 30\d$/.test(cause.message)) return 'redirects are not followed: set the final URL'
   if (/SELF_SIGNED|UNABLE_TO_(?:VERIFY|GET_ISSUER)/.test(code))
     return "the gateway's certificate is private: name its CA with --gateway-ca FILE"

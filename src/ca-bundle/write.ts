@@ -13,7 +13,7 @@ import { chmod, link, lstat, mkdir, mkdtemp, open, readFile, rename, rm, stat } 
 import { tmpdir } from 'node:os'
 import { dirname, extname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { ProxyError } from '../errors.js'
+import { codeOf, codeOrText, ProxyError } from '../errors.js'
 
 export interface WrittenBundle {
   /** absolute */
@@ -34,7 +34,7 @@ export async function writeBundle(text: string, wanted: string | undefined): Pro
     try {
       return { path: await place(text, resolve(wanted)), detour: undefined, remove: async () => undefined }
     } catch (error) {
-      detour = `${wanted}: ${codeOf(error)}`
+      detour = `${wanted}: ${codeOrText(error)}`
     }
   }
   let folder: string | undefined
@@ -45,7 +45,7 @@ export async function writeBundle(text: string, wanted: string | undefined): Pro
     return { path: await place(text, join(resolve(folder), 'ca-bundle.crt')), detour, remove }
   } catch (cause) {
     if (folder !== undefined) await removal(folder)()
-    const message = `cannot write the CA bundle: ${detour}; ${join(tmpdir(), 'upstreamproxy-*')}: ${codeOf(cause)}`
+    const message = `cannot write the CA bundle: ${detour}; ${join(tmpdir(), 'upstreamproxy-*')}: ${codeOrText(cause)}`
     throw new ProxyError('ERR_CA_WRITE', message, {
       cause,
       hint: 'name a writable place with --ca-bundle FILE',
@@ -136,10 +136,6 @@ function withDigest(path: string, text: string): string {
 
 function removal(folder: string): () => Promise<void> {
   return () => rm(folder, { recursive: true, force: true })
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
 }
 
 const flush = promisify(fsync)

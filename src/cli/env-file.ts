@@ -13,7 +13,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmodSync, lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { ProxyError } from '../errors.js'
+import { codeOrText, ProxyError } from '../errors.js'
 
 export interface EnvFile {
   /**
@@ -105,8 +105,7 @@ function attempt(path: string, work: () => void): void {
     work()
   } catch (cause) {
     if (cause instanceof ProxyError) throw cause
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
-    throw new ProxyError('ERR_ENV_FILE', `cannot write ${path}: ${code}`, { cause })
+    throw new ProxyError('ERR_ENV_FILE', `cannot write ${path}: ${codeOrText(cause)}`, { cause })
   }
 }
 

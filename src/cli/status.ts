@@ -1,6 +1,6 @@
 /** `upstreamproxy status`: asks a relay for its status document and shows it. */
 import { get } from 'node:http'
-import { ProxyError } from '../errors.js'
+import { codeOf, ProxyError } from '../errors.js'
 import { type RelayStatus, STATUS_PATH } from '../relay/status.js'
 import type { StatusInvocation } from './arguments.js'
 import { type Ending, EXIT, type Io } from './io.js'
@@ -85,7 +85,7 @@ function printable(text: string): string {
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error.name === 'AbortError') return `nothing within ${ANSWER_MS / 1000} s`
-  if ('code' in error && error.code === 'ECONNREFUSED') return 'the connection is refused (has it ended?)'
+  if (codeOf(error) === 'ECONNREFUSED') return 'the connection is refused (has it ended?)'
   return printable(error.message)
 }
 

@@ -6,6 +6,7 @@
  */
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
+import { codeOf } from '../errors.js'
 import type { Libc } from './libc-process-control.js'
 import { packageFolder, requireFromTree, strayPackage } from './own-tree.js'
 import { reasonOf } from './system-call-error.js'
@@ -70,7 +71,7 @@ function libcOf(koffi: Koffi): Libc {
 }
 
 function whyNotLoaded(error: unknown): string {
-  if (error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND') return 'not installed'
+  if (codeOf(error) === 'MODULE_NOT_FOUND') return 'not installed'
   return reasonOf(error)
 }
 

@@ -9,6 +9,7 @@
  */
 import type { Socket } from 'node:net'
 import { constants } from 'node:os'
+import { codeOf } from '../errors.js'
 import type { SystemCallError } from './process-control.js'
 import type { SocketWriter, SocketWriterOptions } from './socket-writer.js'
 import { systemCallError } from './system-call-error.js'
@@ -122,7 +123,7 @@ class NetWriter implements SocketWriter {
   }
 
   #fail(error: Error | undefined): void {
-    const code = error !== undefined && 'code' in error ? String(error.code) : ''
+    const code = codeOf(error) ?? ''
     // What has no errno, such as a socket that was destroyed, is a pipe without an end.
     this.#failure = refusal('write', code in constants.errno ? code : 'EPIPE')
     this.#drop()
