@@ -152,9 +152,9 @@ class LoopMember {
 // What the sockets of one environment share. Freed when the last of libuv's handles is closed.
 struct Sockets {
   // Where every read of every socket goes, one at a time: an idle socket owns no memory for it. Room before it for the
-  // headers of a frame; what is read fills whole TLS records with them (16 of 16 KiB).
+  // headers of a frame; what is read fills whole TLS records with them (32 of 16 KiB; bench/README.md, reads).
   static constexpr size_t kReadOffset = 32;
-  static constexpr size_t kReadBytes = 256 * 1024 - 18;
+  static constexpr size_t kReadBytes = 512 * 1024 - 18;
 
   uv_loop_s* loop = nullptr;
   napi_env environment = nullptr;
@@ -377,10 +377,8 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   }
 
   Napi::Value ReadStop(const Napi::CallbackInfo& info) {
-    if (reading_ == Reading::kYes) {
-      reading_ = Reading::kNo;
-      Succeeded(info.Env(), Watch());
-    }
+    // What is watched changes when next it is readable: most stops are over by then.
+    if (reading_ == Reading::kYes) reading_ = Reading::kNo;
     return info.Env().Undefined();
   }
 
@@ -468,7 +466,8 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
       } else {
         // If the kernel has no name for what is wrong, the peer is gone all the same.
         const SystemResult result = socket_.Drain();
-        Fail(self, result.ok() ? SystemResult{ECONNRESET, "poll"} : result);
+        // Whoever reads on will hear of it.
+        if (!ReadsOut()) Fail(self, result.ok() ? SystemResult{ECONNRESET, "poll"} : result);
       }
       Napi::ObjectWrap<SocketObject>::Unref();
       return;
@@ -818,7 +817,8 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(
         env, "FrameDecoder",
-        {InstanceMethod<&DecoderObject::Push>("push"), InstanceMethod<&DecoderObject::TakePayload>("takePayload"),
+        {InstanceMethod<&DecoderObject::Push>("push"), InstanceMethod<&DecoderObject::PassTo>("passTo"),
+         InstanceMethod<&DecoderObject::Pass>("pass"), InstanceMethod<&DecoderObject::TakePayload>("takePayload"),
          InstanceMethod<&DecoderObject::TakePing>("takePing"),
          InstanceAccessor<&DecoderObject::PayloadBytes>("payloadBytes"),
          InstanceAccessor<&DecoderObject::CloseCode>("closeCode"), InstanceAccessor<&DecoderObject::Failure>("failure"),
@@ -860,6 +860,39 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
     if (!Succeeded(env, sink.Finish())) return env.Undefined();
     if (writer->queued_bytes() > 0) events |= kEventQueued;
     return Napi::Number::New(env, events);
+  }
+
+  Napi::Value PassTo(const Napi::CallbackInfo& info) {
+    Bytes inbox;
+    SocketObject* socket = info[1].IsObject() ? SocketObject::Of(info[1].As<Napi::Object>()) : nullptr;
+    if (!BytesOf(info.Env(), info[0], &inbox) || socket == nullptr) {
+      ThrowType(info.Env(), "expected a Uint8Array and a StreamSocket");
+      return info.Env().Undefined();
+    }
+    // The properties keep both for as long as this object lives.
+    Napi::Object self = info.This().As<Napi::Object>();
+    self.DefineProperty(Napi::PropertyDescriptor::Value("inbox", info[0]));
+    self.DefineProperty(Napi::PropertyDescriptor::Value("socket", info[1]));
+    if (info.Env().IsExceptionPending()) return info.Env().Undefined();
+    inbox_ = inbox;
+    socket_ = socket;
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Pass(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    uint32_t count = 0;
+    if (socket_ == nullptr || napi_get_value_uint32(env, info[0], &count) != napi_ok || count > inbox_.size) {
+      ThrowType(env, "expected a number of bytes in the inbox of passTo");
+      return env.Undefined();
+    }
+    const uint64_t before = decoder_.payload_bytes();
+    WriterSink sink(socket_);
+    const unsigned events = decoder_.Push({inbox_.data, count}, &sink);
+    if (!Succeeded(env, sink.Finish())) return env.Undefined();
+    if ((events & ~kEventPayload) != 0 || socket_->queued_bytes() > 0)
+      return Napi::Number::New(env, -static_cast<double>(events | (socket_->queued_bytes() > 0 ? kEventQueued : 0)));
+    return Napi::Number::New(env, static_cast<double>(decoder_.payload_bytes() - before));
   }
 
   // A writer that is JavaScript's, such as one over node:net. What waits to be taken goes on waiting.
@@ -912,6 +945,9 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
 
   FrameDecoder decoder_;
   KeepingSink kept_;
+  // Of passTo; kept by properties of this object.
+  Bytes inbox_;
+  SocketObject* socket_ = nullptr;
 };
 
 Napi::Value CreateDecoder(const Napi::CallbackInfo& info) {

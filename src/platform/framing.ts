@@ -7,6 +7,7 @@
  *         together.
  */
 import type { SocketWriter } from './socket-writer.js'
+import type { StreamSocket } from './stream-socket.js'
 
 export { FRAME_HEADROOM } from '../wire/client-frame.js'
 export { FRAME_EVENT } from '../wire/frame-event.js'
@@ -50,6 +51,17 @@ export interface FrameDecoder {
   readonly failure: FramingFailure | undefined
   /** true where an end of the stream now would cut no message short; says nothing after a failure */
   readonly betweenMessages: boolean
+}
+
+/** The addon's decoder, for the engine: one short call a record. */
+export interface PassingDecoder extends FrameDecoder {
+  /** From now on `pass` reads from this memory, and hands payload to this socket. Once. */
+  passTo(inbox: Uint8Array, socket: StreamSocket): void
+  /**
+   * As `push(inbox.subarray(0, count), socket)`. Returns how many bytes of payload were written where nothing else came
+   * up and nothing is queued; else the negated bits of FRAME_EVENT.
+   */
+  pass(count: number): number
 }
 
 export interface FramingFailure {

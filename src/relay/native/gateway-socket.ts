@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { ProxyError } from '../../errors.js'
-import { FRAME_EVENT, type FrameDecoder, type Framing } from '../../platform/framing.js'
+import { FRAME_EVENT, type Framing, type PassingDecoder } from '../../platform/framing.js'
 import type { SystemCallError } from '../../platform/process-control.js'
 import type { NativeSockets, ReadArena } from '../../platform/stream-socket.js'
 import { MAX_CHUNK_BYTES } from '../../wire/chunk.js'
@@ -34,7 +34,9 @@ export class NativeGatewaySocket implements GatewaySocket, UpgradeEvents, LinkEv
   readonly #options: GatewayOptions
   readonly #client: NativeClientSocket
   readonly #events: GatewayEvents
-  readonly #decoder: FrameDecoder
+  readonly #decoder: PassingDecoder
+  // Payload that the tunnel has been told of.
+  #toldBytes = 0
   readonly #dialled: Socket
   #link: Link | undefined
   #sentClose = false
@@ -53,7 +55,9 @@ export class NativeGatewaySocket implements GatewaySocket, UpgradeEvents, LinkEv
     this.#options = options
     this.#client = client
     this.#events = events
-    this.#decoder = parts.framing.createDecoder({ maxMessageBytes: options.maxMessageBytes })
+    const { maxMessageBytes } = options
+    this.#decoder = parts.framing.createDecoder({ maxMessageBytes }) as PassingDecoder
+    this.#decoder.passTo(parts.inbox, client.socket)
     this.#dialled = upgrade(parts.dialer, options.token, parts.inbox, this)
   }
 
@@ -116,10 +120,39 @@ export class NativeGatewaySocket implements GatewaySocket, UpgradeEvents, LinkEv
     if (rest.length > 0) this.bytes(rest)
   }
 
+  received(count: number): void {
+    if (this.#isOver) return
+    if (!this.#events.streams) return this.bytes(this.#parts.inbox.subarray(0, count))
+    let passed: number
+    try {
+      passed = this.#decoder.pass(count)
+    } catch (error) {
+      return this.#client.broke(error as SystemCallError)
+    }
+    if (passed < 0) return this.#happened(-passed)
+    this.#toldBytes += passed
+    if (passed > 0) this.#events.passed(passed)
+  }
+
   bytes(bytes: Buffer): void {
     if (this.#isOver) return
-    const events = this.#events.streams ? this.#passOn(bytes) : this.#show(bytes)
-    if (events === FRAME_EVENT.payload || this.#isOver) return
+    if (!this.#events.streams) return this.#happened(this.#show(bytes))
+    let events: number
+    try {
+      events = this.#decoder.push(bytes, this.#client.socket)
+    } catch (error) {
+      return this.#client.broke(error as SystemCallError)
+    }
+    this.#happened(events)
+  }
+
+  // What came up in a push that has passed its payload on.
+  #happened(events: number): void {
+    if ((events & FRAME_EVENT.queued) !== 0) this.#client.queues()
+    const passed = this.#decoder.payloadBytes - this.#toldBytes
+    this.#toldBytes += passed
+    if (passed > 0) this.#events.passed(passed)
+    if (this.#isOver) return
     if ((events & FRAME_EVENT.pong) !== 0) this.#events.pong()
     if ((events & FRAME_EVENT.ping) !== 0) this.#answerPing()
     if ((events & FRAME_EVENT.failed) !== 0) this.#violated()
@@ -174,25 +207,10 @@ export class NativeGatewaySocket implements GatewaySocket, UpgradeEvents, LinkEv
     return link
   }
 
-  // Payload to the client's socket, in the call that decodes it.
-  #passOn(bytes: Buffer): number {
-    const before = this.#decoder.payloadBytes
-    let events: number
-    try {
-      events = this.#decoder.push(bytes, this.#client.socket)
-    } catch (error) {
-      this.#client.broke(error as SystemCallError)
-      return 0
-    }
-    if ((events & FRAME_EVENT.queued) !== 0) this.#client.queues()
-    const passed = this.#decoder.payloadBytes - before
-    if (passed > 0) this.#events.passed(passed)
-    return events & ~FRAME_EVENT.queued
-  }
-
   // Payload that the tunnel wants to see.
   #show(bytes: Buffer): number {
     const events = this.#decoder.push(bytes)
+    this.#toldBytes = this.#decoder.payloadBytes
     if ((events & FRAME_EVENT.payload) !== 0) {
       for (const payload of this.#decoder.takePayload()) this.#events.bytes(payload)
     }

@@ -11,8 +11,8 @@ import { type DialProgress, upgradeFailure } from '../upgrade-failure.js'
 export interface UpgradeEvents {
   /** `rest` are the first bytes of frames, copies */
   upgraded(socket: Socket, rest: Buffer): void
-  /** what comes after the upgrade, on loan */
-  bytes(bytes: Buffer): void
+  /** after the upgrade: so many bytes lie in the inbox, on loan */
+  received(count: number): void
   failed(error: ProxyError): void
 }
 
@@ -23,9 +23,8 @@ export function upgrade(dialer: GatewayDialer, token: string, inbox: Buffer, eve
   let progress: DialProgress = 'connecting'
   let isUpgraded = false
   const received = (count: number): boolean => {
-    const bytes = inbox.subarray(0, count)
-    if (isUpgraded) events.bytes(bytes)
-    else if (!socket.destroyed) read(bytes)
+    if (isUpgraded) events.received(count)
+    else if (!socket.destroyed) read(inbox.subarray(0, count))
     return true
   }
   const read = (bytes: Buffer): void => {
