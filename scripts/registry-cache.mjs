@@ -1,5 +1,5 @@
 // Programs from the registry that are no dependencies of the project, into .cache/FOLDER/NAME: what is missing is
-// installed, what is there stays. .cache/FOLDER/NAME/program then holds the path of the program, for the tests.
+// installed, and what is there in another version is replaced. .cache/FOLDER/NAME/program then holds the path of the program, for the tests.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 const cache = fileURLToPath(new URL('../.cache', import.meta.url))
 
 /**
- * Installs what a table names: name → { package, version (a range), program (its path in the package) }, and
+ * Installs what a table names: name → { package, version (exact), program (its path in the package) }, and
  *   flags   for npm, where the package is for another machine than this one
  *   check   arguments with which the program must end with 0; what it says is printed. Not for other machines' programs
  * Sets process.exitCode where something is amiss, and goes on with the rest.
@@ -29,9 +29,8 @@ export function fetchPrograms(folder, table) {
   }
 }
 
-// A range is taken as it was found the first time; an exact version must be that one.
 function isThere(installed, path, version) {
-  return existsSync(path) && (!/^\d+\.\d+\.\d+$/.test(version) || versionOf(installed) === version)
+  return existsSync(path) && versionOf(installed) === version
 }
 
 function versionOf(installed) {
