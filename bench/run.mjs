@@ -100,7 +100,12 @@ process.stdout.write(absentTable(results))
 process.stdout.write(`## goals\n\n${goalsTable(results)}\n`)
 
 function save() {
-  if (options.json) writeFileSync(options.json, `${JSON.stringify(withKept(results))}\n`)
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(withKept(results), shortened)}\n`)
+}
+
+// Four digits are more than any of it is good for.
+function shortened(_, value) {
+  return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
 }
 
 function withKept(fresh) {

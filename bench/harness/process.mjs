@@ -10,6 +10,7 @@ import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
 
 const running = new Set()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
@@ -101,6 +102,7 @@ export class Process {
 
 /** CPU seconds that a process and its children have used so far, all threads, user and system. */
 export function cpuSeconds(pid) {
+  if (read(`/proc/${pid}/schedstat`) === '') throw new Error(`no /proc/${pid}/schedstat: the relay has ended`)
   let nanoseconds = 0
   for (const each of family(pid))
     for (const thread of readdirSync(`/proc/${each}/task`))

@@ -168,7 +168,6 @@ class Tunnel {
   std::string head_;
   std::vector<double> overdue_;
   double firstByteAt_ = 0, pingedAt_ = 0;
-  std::vector<double> missed_;
   uint64_t sent_ = 0, got_ = 0;
 };
 

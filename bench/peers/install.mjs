@@ -11,6 +11,7 @@ import { CHISEL, PROXY_CHAIN, peersFolder, WSTUNNEL } from './places.mjs'
 const apt = (...packages) => {
   // The services that Debian would start are not wanted: only the programs are.
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
+  run('apt-get', ['update', '-qq'])
   return run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env })
 }
 

@@ -33,7 +33,7 @@ async function pingPong(programs, relay, { bulk, seconds }) {
     return load
   }
   try {
-    const interactive = await open({ kind: 'echo', message: 64, 'pause-us': 2000, seconds })
+    const interactive = await open({ kind: 'echo', message: 64, 'pause-us': 2000, 'on-schedule': 1, seconds })
     const down = Math.ceil(bulk / 2)
     const beside = []
     if (down > 0) beside.push(await open({ kind: 'down', tunnels: down, endless: 1 }))

@@ -51,3 +51,14 @@ export const { ratio } = (await load('harness/statistics.mjs')) as {
     readonly count: number
   }
 }
+
+interface Results {
+  readonly cases: readonly {
+    readonly id: string
+    readonly figures: Readonly<Record<string, Readonly<Record<string, readonly number[]>>>>
+  }[]
+}
+
+export const { goals } = (await load('report/goals.mjs')) as { goals(results: Results): unknown[] }
+
+export const { ratiosTable } = (await load('report/ratios.mjs')) as { ratiosTable(results: Results): string }
