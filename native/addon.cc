@@ -49,6 +49,22 @@ bool Succeeded(Napi::Env env, SystemResult result) {
 
 void ThrowType(Napi::Env env, const char* message) { Napi::TypeError::New(env, message).ThrowAsJavaScriptException(); }
 
+// A property; null where it cannot be had: because a getter has thrown, or because another thread has said, a moment ago,
+// that JavaScript ends here. Napi::Object::Get returns a value then that must not even be asked for its environment.
+napi_value PropertyOf(napi_env env, napi_value object, const char* name) {
+  napi_value value = nullptr;
+  return napi_get_named_property(env, object, name, &value) == napi_ok ? value : nullptr;
+}
+
+// Whether a property holds; false too where it cannot be had.
+bool IsSet(napi_env env, napi_value object, const char* name) {
+  const napi_value value = PropertyOf(env, object, name);
+  napi_value coerced = nullptr;
+  bool is_set = false;
+  return value != nullptr && napi_coerce_to_bool(env, value, &coerced) == napi_ok &&
+         napi_get_value_bool(env, coerced, &is_set) == napi_ok && is_set;
+}
+
 // The bytes of a Uint8Array (a Buffer is one); false for anything else.
 bool BytesOf(napi_env env, napi_value value, Bytes* bytes) {
   napi_typedarray_type type;
@@ -63,10 +79,9 @@ bool BytesOf(napi_env env, napi_value value, Bytes* bytes) {
 }
 
 // A cap in bytes, out of any number from 0 on (Infinity is one); false for anything else.
-bool CapIn(Napi::Value value, uint64_t* cap) {
-  if (!value.IsNumber()) return false;
-  const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= 0)) return false;
+bool CapIn(napi_env env, napi_value value, uint64_t* cap) {
+  double number = 0;
+  if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0)) return false;
   constexpr uint64_t kMostBytes = (1ULL << 53) - 1;
   *cap = number < static_cast<double>(kMostBytes) ? static_cast<uint64_t>(number) : kMostBytes;
   return true;
@@ -162,6 +177,8 @@ struct Sockets {
   napi_async_cleanup_hook_handle hook = nullptr;
   LoopMember* first = nullptr;
   uint8_t* arena = nullptr;
+  // Keeps it, as JavaScript has it.
+  napi_ref described_arena = nullptr;
   size_t closing = 0;
   bool torn_down = false;
 
@@ -204,10 +221,11 @@ struct Sockets {
   // Calls a method of `options` of an object of ours. An exception of the callback's is an uncaught one of the program's.
   void Call(Napi::Object self, const char* name, napi_value argument) {
     const Napi::Env env = self.Env();
-    const Napi::Value options = self.Get("options");
-    const Napi::Value callback = env.IsExceptionPending() ? env.Undefined() : options.As<Napi::Object>().Get(name);
+    const napi_value options = PropertyOf(env, self, "options");
+    const napi_value callback = options == nullptr ? nullptr : PropertyOf(env, options, name);
+    napi_valuetype type = napi_undefined;
     napi_status status = napi_ok;
-    if (callback.IsFunction()) {
+    if (callback != nullptr && napi_typeof(env, callback, &type) == napi_ok && type == napi_function) {
       napi_value result;
       status = napi_make_callback(env, async_context, options, callback, 1, &argument, &result);
     }
@@ -247,10 +265,9 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
       : Napi::ObjectWrap<SocketObject>(info), socket_(CapOf(info)), sockets_(static_cast<Sockets*>(info.Data())) {
     const Napi::Env env = info.Env();
     if (env.IsExceptionPending()) return;
-    const Napi::Object options = info[1].As<Napi::Object>();
-    const bool adopts = options.Get("adopt").ToBoolean().Value();
+    const bool adopts = IsSet(env, info[1], "adopt");
     if (env.IsExceptionPending()) return;
-    watches_paused_ = options.Get("watchPaused").ToBoolean().Value();
+    watches_paused_ = IsSet(env, info[1], "watchPaused");
     if (env.IsExceptionPending()) return;
     // What is no descriptor (NaN is none either) must not become that of standard input.
     const double number = info[0].As<Napi::Number>().DoubleValue();
@@ -291,10 +308,10 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
       ThrowType(env, "expected a descriptor and an object of options");
       return 0;
     }
-    const Napi::Value cap = info[1].As<Napi::Object>().Get("maxQueuedBytes");
+    const napi_value cap = PropertyOf(env, info[1], "maxQueuedBytes");
     if (env.IsExceptionPending()) return 0;
     uint64_t bytes = 0;
-    if (!CapIn(cap, &bytes)) ThrowType(env, "expected maxQueuedBytes, a number of bytes");
+    if (!CapIn(env, cap, &bytes)) ThrowType(env, "expected maxQueuedBytes, a number of bytes");
     return static_cast<size_t>(bytes);
   }
 
@@ -370,6 +387,7 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
     if (sockets_->arena == nullptr) {
       ThrowType(info.Env(), "expected readArena() to have been called");
     } else if (reading_ == Reading::kNo && socket_.descriptor() >= 0) {
+      reads_ = true;
       reading_ = Reading::kYes;
       Succeeded(info.Env(), Watch());
     }
@@ -407,7 +425,7 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
     if (socket_.wants_writable() || tells_end_) events |= SocketWatcher::kWritable;
     if (reading_ == Reading::kYes) events |= SocketWatcher::kReadable;
     // A peer that goes while nobody reads is noticed once; a FIN would otherwise be told over and over.
-    if (reading_ == Reading::kNo && watches_paused_ && has_read_ && !saw_disconnect_)
+    if (reading_ == Reading::kNo && watches_paused_ && reads_ && !saw_disconnect_)
       events |= SocketWatcher::kDisconnected;
     return events;
   }
@@ -448,7 +466,7 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   }
 
   // Where a write has failed, what the peer sent before it went may still be read; then comes the failure.
-  bool ReadsOut() const { return has_read_ && !watches_paused_ && reading_ != Reading::kOver; }
+  bool ReadsOut() const { return reads_ && !watches_paused_ && reading_ != Reading::kOver; }
 
   void Ready(int events) {
     const Napi::Env env = Env();
@@ -501,7 +519,6 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   void ReadOnce(Napi::Object self, bool broken) {
     size_t size = 0;
     const SystemResult result = socket_.Read(sockets_->arena + Sockets::kReadOffset, Sockets::kReadBytes, &size);
-    has_read_ = true;
     if (!result.ok()) {
       if (result.error != EAGAIN && result.error != EWOULDBLOCK) return Fail(self, result);
       if (broken) return Fail(self, {ECONNRESET, "poll"});
@@ -537,7 +554,8 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   int watched_ = 0;
   bool watches_paused_ = false;
   bool saw_disconnect_ = false;
-  bool has_read_ = false;
+  // Reading has begun at some time.
+  bool reads_ = false;
   // `onClosed` is still to come.
   bool tells_end_ = false;
 };
@@ -645,19 +663,19 @@ class ListenerObject final : public Napi::ObjectWrap<ListenerObject>, public Loo
 Napi::Value ReadArena(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto* sockets = static_cast<Sockets*>(info.Data());
-  const Napi::Object self = info.This().As<Napi::Object>();
   if (sockets->arena == nullptr) {
     Napi::Buffer<uint8_t> arena = Napi::Buffer<uint8_t>::New(env, Sockets::kReadOffset + Sockets::kReadBytes);
-    if (env.IsExceptionPending()) return env.Undefined();
-    napi_ref kept;
-    if (napi_create_reference(env, arena, 1, &kept) != napi_ok) return env.Undefined();
-    sockets->arena = arena.Data();
+    if (arena.IsEmpty()) return env.Undefined();
     Napi::Object described = Napi::Object::New(env);
-    described.Set("bytes", arena);
-    described.Set("offset", Napi::Number::New(env, Sockets::kReadOffset));
-    self.DefineProperty(Napi::PropertyDescriptor::Value("arena", described));
+    described.DefineProperty(Napi::PropertyDescriptor::Value("bytes", arena, napi_enumerable));
+    described.DefineProperty(
+        Napi::PropertyDescriptor::Value("offset", Napi::Number::New(env, Sockets::kReadOffset), napi_enumerable));
+    if (napi_create_reference(env, described, 1, &sockets->described_arena) != napi_ok) return env.Undefined();
+    sockets->arena = arena.Data();
   }
-  return self.Get("arena");
+  napi_value described = nullptr;
+  napi_get_reference_value(env, sockets->described_arena, &described);
+  return Napi::Value(env, described);
 }
 
 void TearDown(napi_async_cleanup_hook_handle, void* data) {
@@ -832,10 +850,10 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
   static uint64_t CapOf(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (info[0].IsObject()) {
-      const Napi::Value cap = info[0].As<Napi::Object>().Get("maxMessageBytes");
+      const napi_value cap = PropertyOf(env, info[0], "maxMessageBytes");
       if (env.IsExceptionPending()) return 0;
       uint64_t bytes;
-      if (CapIn(cap, &bytes)) return bytes;
+      if (CapIn(env, cap, &bytes)) return bytes;
     }
     ThrowType(env, "expected maxMessageBytes, a number of bytes");
     return 0;
@@ -960,9 +978,11 @@ Napi::Value CreateDecoder(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object FramingExports(Napi::Env env) {
-  auto* constructor = new Napi::FunctionReference(Napi::Persistent(DecoderObject::Define(env)));
-  env.SetInstanceData<Napi::FunctionReference>(constructor);
   Napi::Object framing = Napi::Object::New(env);
+  const Napi::Function decoder = DecoderObject::Define(env);
+  if (decoder.IsEmpty()) return framing;
+  auto* constructor = new Napi::FunctionReference(Napi::Persistent(decoder));
+  env.SetInstanceData<Napi::FunctionReference>(constructor);
   framing.Set("encodeFrameInto", Napi::Function::New<EncodeFrameInto>(env, "encodeFrameInto"));
   framing.Set("createDecoder", Napi::Function::New<CreateDecoder>(env, "createDecoder", constructor));
   return framing;

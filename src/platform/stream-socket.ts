@@ -4,7 +4,7 @@
  *
  * Rule 1: reads go into one arena that all sockets of a thread share: `onRead` must be done with its bytes when it
  *         returns. So an idle socket owns no memory for reading.
- * Rule 2: one read a wake-up, of at most 256 KiB: others have their turn.
+ * Rule 2: one read a wake-up, of at most 512 KiB: others have their turn.
  * Rule 3: what goes wrong comes once: thrown by the call that meets it, else by `onFailed`. Where a write fails, bytes that
  *         came before the peer went are still read (unless `watchPaused`), and then the failure comes again, by `onFailed`.
  */
