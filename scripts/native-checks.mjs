@@ -1,6 +1,6 @@
-// The C++ parts under clang's sanitizers: the writer's tests with AddressSanitizer and UndefinedBehaviorSanitizer, and
-// with ThreadSanitizer; the whole addon in Node, at every end that its objects can come to, with AddressSanitizer; then the
-// decoders and the encoder under libFuzzer.
+// The C++ parts under clang's sanitizers: the tests of the sockets with AddressSanitizer and UndefinedBehaviorSanitizer,
+// the writer's with ThreadSanitizer too; the whole addon in Node, at every end that its objects can come to, with the
+// first two; then the decoders and the encoder under libFuzzer.
 //   node scripts/native-checks.mjs                  the short form, which the tests run: under half a minute
 //   node scripts/native-checks.mjs --seconds 3600   fuzzes for so long; what it learns stays in .cache/fuzz
 // Needs clang with its runtime (Debian: clang, libclang-rt-14-dev). Ends with 1 where something does not hold, and libFuzzer
@@ -32,6 +32,7 @@ const folder = mkdtempSync(join(tmpdir(), 'upstreamproxy-native-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 run(compile('writer_test', MEMORY), [])
 run(compile('writer_test', ['-fsanitize=thread']), [])
+run(compile('reader_test', MEMORY), [])
 lifetimes()
 fuzz(compile('fuzz_framing', ['-fsanitize=fuzzer', ...MEMORY]))
 
@@ -44,7 +45,7 @@ function lifetimes() {
   const [, defines] = /set\(DEFINES\n([^)]*)\)/.exec(cmake)
   const flags = [
     ...['-std=c++17', '-g', '-O1', '-fPIC', '-shared', '-fno-exceptions', '-fno-rtti'],
-    ...['-fsanitize=address', '-shared-libasan'],
+    ...[...MEMORY, '-shared-libasan'],
     ...defines
       .trim()
       .split(/\s+/)

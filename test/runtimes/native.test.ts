@@ -12,6 +12,9 @@ const SUITES = [
   'native/socket-writer',
   'native/socket-writer-ends',
   'native/socket-writer-addon',
+  'native/stream-socket',
+  'native/stream-socket-ends',
+  'native/loopback-listener',
   'native/framing',
 ]
 
