@@ -4,13 +4,13 @@
  * Rule 1: who looks in already (an open inspector, a tracer) is refused before anything is changed: a developer's
  *         process stays as it was.
  * Rule 2: then the ways in are closed: non-dumpable, asked back from the kernel; SIGUSR1 kept from the inspector.
- * Rule 3: then who looks in is asked again, since somebody may have come in between; and once more by the caller, when
- *         the token has been read.
+ * Rule 3: then who looks in is asked again, since somebody may have come in between; and by the caller, when the token
+ *         has been read, and before it is used.
  * Rule 4: `default` goes on where a measure cannot be had, and warns once; `strict` refuses; `off` does and asks nothing.
  */
 import type { Environment } from './environment.js'
 import { ProxyError } from './errors.js'
-import { refuseInspected, refuseObserved } from './hardening/observers.js'
+import { refuseObserved } from './hardening/observers.js'
 import type { Shortfall } from './hardening/shortfall.js'
 import { keepSigusr1 } from './hardening/sigusr1.js'
 import type { Log } from './log.js'
@@ -19,8 +19,8 @@ import { processControl, reasonOf } from './platform/index.js'
 
 export interface Hardened {
   /**
-   * For when the token has been read, and before it is used.
-   * @throws ProxyError ERR_HARDENING_INSPECTOR
+   * For when the token has been read, and again before the relay has it.
+   * @throws ProxyError ERR_HARDENING_INSPECTOR, ERR_HARDENING_TRACED
    */
   checkAgain(): Promise<void>
 }
@@ -38,7 +38,7 @@ export async function harden(hardening: Hardening, env: Environment, log: Log): 
   report([...shortfalls, ...unseen], hardening, log)
   return {
     async checkAgain() {
-      await refuseInspected(env)
+      await refuseObserved(env)
     },
   }
 }
@@ -77,5 +77,6 @@ function report(shortfalls: readonly Shortfall[], hardening: Hardening, log: Log
 const said = new Set<string>()
 
 // A SIGUSR1 from just before it was ignored opens the inspector a little later, by a thread of Node's that has to be
-// scheduled for it: at once on an idle machine, within 22 ms where six busy loops had two cores.
+// scheduled for it: at once on an idle machine, within 22 ms where six busy loops had two cores. This timer is as late as
+// that thread there; what comes later still is for `checkAgain`, the second of which is a download away.
 const SETTLE_MS = 10

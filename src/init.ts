@@ -119,6 +119,7 @@ async function start(
   const { caBundlePath, trust } = await prepareTrust(options, parent, log, undo)
 
   // Step 5: the relay.
+  await hardened.checkAgain()
   const relay = await listen(options, { sessionId, token, trust, log, logOptions })
   undo.push(() => relay.close({ drainMs: 0 }))
   const env = environmentOf(parent, relay.port, caBundlePath, options, token, log)

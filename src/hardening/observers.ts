@@ -18,7 +18,7 @@ export async function refuseObserved(env: Environment): Promise<readonly Shortfa
  * Refuses where the inspector is open. Its address is not told: it holds the secret that a client needs.
  * @throws ProxyError ERR_HARDENING_INSPECTOR
  */
-export async function refuseInspected(env: Environment): Promise<readonly Shortfall[]> {
+async function refuseInspected(env: Environment): Promise<readonly Shortfall[]> {
   if ((await inspectorIsOpen()) || startedWithInspector(env)) {
     throw new ProxyError(
       'ERR_HARDENING_INSPECTOR',

@@ -47,15 +47,17 @@ function listen(control: ProcessControl | undefined): void {
 function attend(control: ProcessControl | undefined): void {
   const listeners = process.listeners(SIGUSR1)
   if (listeners.some((listener) => listener !== ours)) return
+  // Before the kernel is asked, which may refuse.
+  if (listeners.length === 0) queueMicrotask(() => comeBack(control))
   control?.ignoreSigusr1()
-  if (listeners.length > 0) return
-  // Not at once: a host that removes listeners until there are none must come to an end.
-  queueMicrotask(() => {
-    if (process.listenerCount(SIGUSR1) > 0) return
-    quietly(() => {
-      process.on(SIGUSR1, ours)
-      attend(control)
-    })
+}
+
+// Not at once: a host that removes listeners until there are none must come to an end.
+function comeBack(control: ProcessControl | undefined): void {
+  if (process.listenerCount(SIGUSR1) > 0) return
+  quietly(() => {
+    process.on(SIGUSR1, ours)
+    attend(control)
   })
 }
 

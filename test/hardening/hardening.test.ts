@@ -88,6 +88,34 @@ for (const [name, program] of runtimes({ bun: true })) {
       t.ok(existsSync(host.tokenFile))
     })
 
+    t.test('one that opens while the CA is fetched: the token is dropped', { skip }, async (t) => {
+      const before = `
+        const { get } = load('http')
+        load('http').get = (...words) => {
+          load('inspector').open(0, '127.0.0.1')
+          return get(...words)
+        }`
+      const host = await start(t, { before })
+      t.match(host.report, { reason: 'ERR_HARDENING_INSPECTOR' })
+      t.ok(existsSync(host.tokenFile))
+    })
+
+    t.test('a tracer that comes while the token is read: it is dropped', { skip }, async (t) => {
+      const before = `
+        const { open } = fs.promises
+        fs.promises.open = async (path, ...rest) => {
+          if (path.endsWith('/token')) await ${TRACED}
+          return open(path, ...rest)
+        }`
+      // Where the kernel lets the process become non-dumpable, nobody comes.
+      const host = await start(t, { before, through: WITHOUT_PRCTL })
+      if ((await host.ask('said')) === 'EPERM\n')
+        return t.pass('a tracer', { skip: 'tracing is blocked by the kernel already' })
+      t.match(host.report, { reason: 'ERR_HARDENING_TRACED' })
+      t.ok(existsSync(host.tokenFile))
+      return undefined
+    })
+
     t.test('a tracer, be it of one thread: the token is not read', async (t) => {
       const host = await start(t, { before: TRACED })
       if ((await host.ask('said')) === 'EPERM\n')
