@@ -48,7 +48,7 @@ function between(name, marker, wanted) {
 }
 
 function allTables({ date, machine, participants, cases, quick }) {
-  const where = `${date}, ${machine.cores} cores (${machine.cpu}), ${machine.kernel}, Node ${machine.node} with OpenSSL ${machine.nodeOpenssl}; the C++ tools with OpenSSL ${machine.openssl}${quick ? '; a quick run' : ''}.`
+  const where = `${date}, ${machine.cores} cores (${machine.cpu}), ${machine.kernel}, Node ${machine.node} with OpenSSL ${machine.nodeOpenssl}; the C++ tools with OpenSSL ${machine.openssl}${quick ? '; a quick run' : ''}. Load average before a case, on account of others too: ${loads(cases)}.`
   const sections = Object.values(SCENARIOS).flatMap((scenario) => {
     const measured = cases.filter((one) => one.scenario === scenario.name)
     if (measured.length === 0) return []
@@ -59,6 +59,11 @@ function allTables({ date, machine, participants, cases, quick }) {
   })
   const less = absentTable({ cases, participants }).replaceAll(/^## /gm, '### ')
   return [where, '', `### goals\n\n${goalsTable({ cases })}`, ...sections, less.trimEnd(), ''].join('\n')
+}
+
+function loads(cases) {
+  const seen = cases.map((one) => one.loadBefore)
+  return `${Math.min(...seen)} to ${Math.max(...seen)}`
 }
 
 function roundsOf(figures) {
