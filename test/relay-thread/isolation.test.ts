@@ -48,7 +48,7 @@ t.test('the status is up to date in a turn of the host that lets nothing else in
     sent += message.length
   }
   const [first, second] = await asked
-  t.match([first, second], [[1], [1]])
+  t.same([first![0], second![0]], [1, 1])
   t.ok(first![1] > 0 && first![1] < second![1], `${first![1]} bytes, then ${second![1]}`)
   t.match(await host.status(), { bytes: { up: sent }, thread: 'own', port: host.setUp.port })
 })

@@ -1,6 +1,7 @@
 /** The log, the drain and the ends of a host whose relay has a thread of its own. */
 import t from 'tap'
 import { eventually, within } from '../support/deadline.js'
+import { matchWhole } from '../support/match-whole.js'
 import { RawClient } from '../support/raw-client.js'
 import { startHost } from './host.js'
 
@@ -15,7 +16,7 @@ t.test(
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line))
-    t.match(events, [
+    matchWhole(t, events, [
       { level: 'info', event: 'listening', port: host.setUp.port },
       { level: 'info', event: 'tunnel-failed', code: 'ERR_CLIENT_RESET' },
     ])
