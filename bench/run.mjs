@@ -46,6 +46,12 @@ const scenarios = choose(list(options.scenario), SCENARIOS, 'scenario') ?? defau
 const participants =
   choose(list(options.participants), PARTICIPANTS, 'participant') ??
   (options.quick ? QUICK : Object.keys(PARTICIPANTS))
+if (options.pairs !== undefined && !/^[1-9]\d*$/.test(options.pairs))
+  refuse(`--pairs ${options.pairs}: a number from 1 on`)
+const casesOf = (scenario) =>
+  scenario.cases({ quick: options.quick }).filter((one) => one.id.includes(options.case ?? ''))
+if (scenarios.every((scenario) => casesOf(scenario).length === 0))
+  refuse(`no case has ${options.case} in its id`)
 const progress = (text) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`)
 
 // A fresh clone; otherwise what is built is what is measured.
@@ -85,6 +91,7 @@ try {
           progress,
         })),
       })
+    if (measured.length === 0) continue
     results.cases.push(...measured)
     const seen = new Set(results.cases.flatMap((one) => Object.keys(one.figures)))
     results.participants = describe(Object.keys(PARTICIPANTS).filter((name) => seen.has(name)))
@@ -140,12 +147,14 @@ function parse() {
   }
 }
 
+function refuse(why) {
+  process.stderr.write(`${why}\n`)
+  process.exit(64)
+}
+
 function choose(names, known, what) {
   const wrong = names?.find((name) => !Object.hasOwn(known, name))
-  if (wrong !== undefined) {
-    process.stderr.write(`no ${what} ${wrong}: there are ${Object.keys(known).join(', ')}\n`)
-    process.exit(64)
-  }
+  if (wrong !== undefined) refuse(`no ${what} ${wrong}: there are ${Object.keys(known).join(', ')}`)
   return what === 'scenario' ? names?.map((name) => known[name]) : names
 }
 
