@@ -142,10 +142,10 @@ async function start(
 
 // Loaded here: a host that is not enabled does not pay for it.
 async function listen(
-  { engine, port, baseUrl, limits, relay }: Options,
+  { engine, prewarm, port, baseUrl, limits, relay }: Options,
   { sessionId, token, trust, log, logOptions }: ListenNeeds,
 ): Promise<Relay> {
-  const common = { engine, port, baseUrl, limits, sessionId, token }
+  const common = { engine, prewarm, port, baseUrl, limits, sessionId, token }
   if (relay.thread) {
     const { listenThreadedRelay } = await import('./relay/threaded-relay.js')
     return listenThreadedRelay({ ...common, roots: trust?.roots, log: logOptions })

@@ -18,6 +18,8 @@ export interface Limits {
   readonly pongTimeoutMs: number
   /** for the gateway to answer a Close, and for a client to read what it was sent last, in ms (default: 10 000) */
   readonly closeTimeoutMs: number
+  /** how long a WebSocket that was upgraded in advance is held, in ms (default: 300 000) */
+  readonly prewarmTtlMs: number
   /** pause the client above this many bytes queued to the gateway, until they are gone (default: 256 KiB) */
   readonly upHighBytes: number
   /** pause the gateway above this many bytes queued to the client, until they are gone (default: 128 KiB) */
@@ -34,6 +36,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   pingMs: 20_000,
   pongTimeoutMs: 60_000,
   closeTimeoutMs: 10_000,
+  prewarmTtlMs: 300_000,
   upHighBytes: 256 * 1024,
   downHighBytes: 128 * 1024,
 })

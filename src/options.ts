@@ -57,6 +57,7 @@ export interface GivenOptions {
   readonly unlinkOnFailure?: boolean | undefined
   readonly hardening?: Hardening | undefined
   readonly engine?: EngineChoice | undefined
+  readonly prewarm?: number | undefined
   /** `thread`: in a worker thread, so that tunnels go on while this one is busy. A boolean says `thread` alone */
   readonly relay?: { readonly thread?: boolean | undefined } | boolean | undefined
   readonly caBundle?: string | undefined
@@ -84,6 +85,8 @@ export interface Options {
   readonly unlinkOnFailure: boolean
   readonly hardening: Hardening
   readonly engine: EngineChoice
+  /** 0: none */
+  readonly prewarm: number
   readonly relay: RelaySettings
   /** undefined where there is no home folder to put it in */
   readonly caBundle: string | undefined
@@ -125,6 +128,7 @@ export function parseOptions(given: GivenOptions, env: NodeJS.ProcessEnv): Optio
     tokenFile: read('tokenFile', textOf) ?? DEFAULT_TOKEN_FILE,
     unlinkOnFailure: read('unlinkOnFailure', flagOf) ?? false,
     hardening: read('hardening', (setting) => choiceOf(setting, HARDENING_LEVELS)) ?? 'default',
+    prewarm: read('prewarm', (setting) => numberOf(setting, 0, MAX_PREWARMED)) ?? 0,
     engine: read('engine', (setting) => choiceOf(setting, ENGINES)) ?? 'auto',
     relay: Object.freeze(read('relay', relayOf) ?? { thread: false }),
     caBundle: read('caBundle', textOf) ?? inHome(env, '.ccr/ca-bundle.crt'),
@@ -211,6 +215,7 @@ function portHint({ value }: Setting): string | undefined {
   return 'Kubernetes sets this for a service named upstreamproxy: enableServiceLinks: false'
 }
 
+const MAX_PREWARMED = 64
 const GUARDS = ['CLAUDE_CODE_REMOTE', 'CCR_UPSTREAM_PROXY_ENABLED']
 const DEFAULT_BASE_URL = 'https://api.anthropic.com'
 const DEFAULT_TOKEN_FILE = '/run/ccr/session_token'

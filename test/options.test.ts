@@ -31,6 +31,7 @@ t.test('without arguments and environment every option has its default', async (
     unlinkOnFailure: false,
     hardening: 'default',
     engine: 'auto',
+    prewarm: 0,
     relay: { thread: false },
     caBundle: '/home/someone/.ccr/ca-bundle.crt',
     systemCa: undefined,

@@ -116,6 +116,15 @@ export const OPTION_TABLE: readonly OptionEntry[] = [
     help: 'the relay in a thread of its own, which a busy main thread cannot stop; run and serve have none to protect',
   },
   {
+    name: 'prewarm',
+    flag: '--prewarm',
+    env: 'UPSTREAMPROXY_PREWARM',
+    kind: 'number',
+    placeholder: 'N',
+    defaultText: '0',
+    help: 'hold N WebSockets to the gateway upgraded in advance, 64 at most: a CONNECT then costs one round trip',
+  },
+  {
     name: 'caBundle',
     flag: '--ca-bundle',
     env: 'UPSTREAMPROXY_CA_BUNDLE',

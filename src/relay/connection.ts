@@ -14,11 +14,14 @@ import type { ConnectRequest, OriginRequest } from '../wire/request-head.js'
 import { Tunnel, type TunnelActions } from '../wire/tunnel.js'
 import { errorAnswer } from './answers.js'
 import type { Counters } from './counters.js'
-import type { ClientSocket, Engine, GatewayEvents, GatewaySocket } from './engine.js'
+import type { ClientSocket, GatewayEvents, GatewaySocket } from './engine.js'
 
 /** What all connections of a relay share. */
 export interface ConnectionContext {
-  readonly engine: Engine
+  /** starts an upgrade */
+  readonly dial: (events: GatewayEvents) => GatewaySocket
+  /** one that is upgraded already, if there is one */
+  readonly takeWarm: () => GatewaySocket | undefined
   readonly sessionId: string
   readonly token: Pick<Token, 'reveal'>
   readonly limits: Limits
@@ -81,7 +84,7 @@ export class Connection implements TunnelActions, GatewayEvents {
   // ── what the tunnel asks for ──
 
   dial(_request: ConnectRequest): void {
-    const { counters, limits, engine, token } = this.#context
+    const { counters, limits, dial, takeWarm } = this.#context
     if (counters.tunnelsOpen >= limits.maxTunnels) {
       const message = `${limits.maxTunnels} tunnels are open`
       return this.#tunnel.gatewayFailed(new ProxyError('ERR_TOO_MANY_TUNNELS', message))
@@ -89,9 +92,10 @@ export class Connection implements TunnelActions, GatewayEvents {
     this.#counted = true
     counters.tunnelsOpen++
     counters.tunnelsTotal++
-    const { maxMessageBytes, closeTimeoutMs, upHighBytes: highBytes } = limits
-    const options = { token: token.reveal(), maxMessageBytes, closeTimeoutMs, highBytes }
-    this.#gateway = engine.dial(options, this.#client, this)
+    const warm = takeWarm()
+    this.#gateway = warm ?? dial(this)
+    this.#gateway.attach(this.#client, this)
+    if (warm) this.open()
   }
 
   sendConnect({ authority }: ConnectRequest): void {

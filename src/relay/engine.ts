@@ -13,8 +13,8 @@ export interface Engine {
    * @param port 0: any free one
    */
   listen(port: number, onClient: (client: ClientSocket) => void): Promise<Listener>
-  /** Starts an upgrade for a client's tunnel. Events come from a later turn on. */
-  dial(options: GatewayOptions, client: ClientSocket, events: GatewayEvents): GatewaySocket
+  /** Starts an upgrade. Events come from a later turn on. */
+  dial(options: GatewayOptions, events: GatewayEvents): GatewaySocket
 }
 
 export interface Listener {
@@ -70,6 +70,8 @@ export interface GatewayOptions {
  * Rule 2: an end is clean only where the gateway closed with 1000 or without a code, or ended its TCP between messages.
  */
 export interface GatewaySocket {
+  /** From now on it serves this client, and tells these events. Once, before the first byte of the gateway's. */
+  attach(client: ClientSocket, events: GatewayEvents): void
   /** bytes that the kernel has not taken yet */
   readonly queuedBytes: number
   /** true where the client is to be paused; `drained` will come */

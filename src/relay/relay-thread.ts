@@ -22,7 +22,7 @@ parentPort!.on('message', (command: ThreadCommand) => {
 })
 
 async function listen(command: ListenCommand): Promise<void> {
-  const { engine, port, roots, sessionId, token, limits, counterMemory } = command
+  const { engine, prewarm, port, roots, sessionId, token, limits, counterMemory } = command
   const log = logOf(command)
   const counters = new Counters(counterMemory)
   const report = (error: unknown) => {
@@ -34,6 +34,7 @@ async function listen(command: ListenCommand): Promise<void> {
   try {
     relay = await listenRelay({
       engine,
+      prewarm,
       port,
       baseUrl: new URL(command.baseUrl),
       secureContext: roots && createSecureContext({ ca: [...roots] }),

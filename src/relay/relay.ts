@@ -15,9 +15,10 @@ import { chooseEngine, type EngineChoice } from './choose-engine.js'
 import { Connection, type ConnectionContext } from './connection.js'
 import { Counters } from './counters.js'
 import { DEFAULT_DRAIN_MS, FLUSH_MS, Latch } from './drain.js'
-import type { ClientSocket, Engine, Listener } from './engine.js'
+import type { ClientSocket, Engine, GatewayEvents, Listener } from './engine.js'
 import { GatewayDialer } from './gateway-dialer.js'
 import { answerOrigin, type RelayIdentity, type RelayStatus, statusOf } from './status.js'
+import { WarmPool } from './warm-pool.js'
 
 export type { RelayStatus } from './status.js'
 
@@ -32,6 +33,8 @@ export interface RelayOptions {
   readonly sessionId: string
   readonly token: Pick<Token, 'reveal'>
   readonly limits: Limits
+  /** WebSockets to hold upgraded in advance (default: 0) */
+  readonly prewarm?: number
   readonly log: Log
   /** given where this thread is the relay's own: of COUNTERS_BYTES, for the host's thread to read */
   readonly counterMemory?: SharedArrayBuffer
@@ -59,11 +62,25 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   // Of connections, once the relay is closing.
   const emptied = new Latch()
   let closing: Promise<void> | undefined
+  const { token } = options
+  const { maxMessageBytes, closeTimeoutMs, upHighBytes: highBytes } = limits
+  const dial = (events: GatewayEvents) =>
+    engine.dial({ token: token.reveal(), maxMessageBytes, closeTimeoutMs, highBytes }, events)
+  const pool = new WarmPool({
+    size: options.prewarm ?? 0,
+    ttlMs: limits.prewarmTtlMs,
+    pingMs: limits.pingMs,
+    pongTimeoutMs: limits.pongTimeoutMs,
+    dial,
+    log,
+    now: () => performance.now(),
+  })
   const status = () => statusOf(identity, counters, options.counterMemory ? 'own' : 'host')
   const context: ConnectionContext = {
-    engine,
+    dial,
+    takeWarm: () => pool.take(),
     sessionId: options.sessionId,
-    token: options.token,
+    token,
     limits,
     counters,
     log,
@@ -83,12 +100,14 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   const ticker = setInterval(() => {
     const now = performance.now()
     for (const connection of connections) connection.tick(now)
+    pool.tick()
   }, tickMs(limits)).unref()
   log.info('listening', { port })
 
   const drainOver = new Latch()
   async function shutDown(): Promise<void> {
     listener.close()
+    pool.close()
     for (const connection of connections) connection.drain()
     if (connections.size === 0) emptied.open()
     await Promise.race([emptied.opened, drainOver.opened])

@@ -14,6 +14,7 @@ export type ThreadCommand =
 export interface ListenCommand {
   readonly do: 'listen'
   readonly engine: EngineChoice
+  readonly prewarm: number
   readonly port: number
   readonly baseUrl: string
   /** PEM; undefined where the base URL is http */

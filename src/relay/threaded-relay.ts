@@ -92,7 +92,7 @@ class RelayThread {
   }
 
   async listen({ token, roots, log, ...options }: ThreadedRelayOptions): Promise<RelayIdentity> {
-    const { engine = 'auto', port, baseUrl, sessionId, limits } = options
+    const { engine = 'auto', prewarm = 0, port, baseUrl, sessionId, limits } = options
     let late: NodeJS.Timeout | undefined
     const answered = new Promise<RelayIdentity>((resolve, reject) => {
       this.#answer = { resolve, reject }
@@ -101,6 +101,7 @@ class RelayThread {
     this.#tell({
       do: 'listen',
       engine,
+      prewarm,
       port,
       baseUrl: baseUrl.href,
       roots,

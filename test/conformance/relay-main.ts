@@ -31,6 +31,7 @@ async function start(given: RelayConfiguration): Promise<Relay | undefined> {
     sessionId: given.sessionId,
     token: new Token(given.token),
     limits: { ...DEFAULT_LIMITS, ...given.limits },
+    ...(given.prewarm !== undefined && { prewarm: given.prewarm }),
     ...(given.engine !== undefined && { engine: given.engine as EngineChoice }),
   }
   const log = { level: 'debug', format: 'json', write } as const

@@ -10,6 +10,7 @@ export interface RelayConfiguration {
   /** where they differ from the defaults */
   readonly limits?: Partial<Limits>
   readonly engine?: string
+  readonly prewarm?: number
   /** in a thread of its own */
   readonly thread?: boolean
 }

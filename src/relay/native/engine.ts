@@ -40,8 +40,7 @@ export function nativeEngine(
       }).unref()
       return listener
     },
-    dial: (options, client, events) =>
-      new NativeGatewaySocket(parts, options, client as NativeClientSocket, events),
+    dial: (options, events) => new NativeGatewaySocket(parts, options, events),
   }
 }
 

@@ -9,7 +9,7 @@ import type { SystemCallError } from '../../platform/process-control.js'
 import type { NativeSockets, ReadArena } from '../../platform/stream-socket.js'
 import { MAX_CHUNK_BYTES } from '../../wire/chunk.js'
 import { encodeChunkFrame, encodeControlFrame, FRAME_HEADROOM } from '../../wire/client-frame.js'
-import type { GatewayEvents, GatewayOptions, GatewaySocket } from '../engine.js'
+import type { ClientSocket, GatewayEvents, GatewayOptions, GatewaySocket } from '../engine.js'
 import type { GatewayDialer } from '../gateway-dialer.js'
 import { maskingKey } from '../masking-key.js'
 import type { NativeClientSocket } from './client-socket.js'
@@ -32,8 +32,8 @@ export interface NativeParts {
 export class NativeGatewaySocket implements GatewaySocket, UpgradeEvents, LinkEvents {
   readonly #parts: NativeParts
   readonly #options: GatewayOptions
-  readonly #client: NativeClientSocket
-  readonly #events: GatewayEvents
+  #client!: NativeClientSocket
+  #events: GatewayEvents
   readonly #decoder: PassingDecoder
   // Payload that the tunnel has been told of.
   #toldBytes = 0
@@ -45,20 +45,19 @@ export class NativeGatewaySocket implements GatewaySocket, UpgradeEvents, LinkEv
   // A ping that waits for room to be answered: the last one.
   #ping: Buffer | undefined
 
-  constructor(
-    parts: NativeParts,
-    options: GatewayOptions,
-    client: NativeClientSocket,
-    events: GatewayEvents,
-  ) {
+  constructor(parts: NativeParts, options: GatewayOptions, events: GatewayEvents) {
     this.#parts = parts
     this.#options = options
-    this.#client = client
     this.#events = events
     const { maxMessageBytes } = options
     this.#decoder = parts.framing.createDecoder({ maxMessageBytes }) as PassingDecoder
-    this.#decoder.passTo(parts.inbox, client.socket)
     this.#dialled = upgrade(parts.dialer, options.token, parts.inbox, this)
+  }
+
+  attach(client: ClientSocket, events: GatewayEvents): void {
+    this.#client = client as NativeClientSocket
+    this.#events = events
+    this.#decoder.passTo(this.#parts.inbox, this.#client.socket)
   }
 
   get queuedBytes(): number {

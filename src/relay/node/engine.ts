@@ -24,7 +24,7 @@ export function nodeEngine(dialer: GatewayDialer, log: Log): Engine {
           })
         })
       }),
-    dial: (options, _client, events) => new NodeGatewaySocket(dialer, options, events),
+    dial: (options, events) => new NodeGatewaySocket(dialer, options, events),
   }
 }
 

@@ -10,7 +10,7 @@ import { asProxyError, ProxyError } from '../../errors.js'
 import { decodeChunk, MAX_CHUNK_BYTES } from '../../wire/chunk.js'
 import { encodeChunkFrame } from '../../wire/client-frame.js'
 import { FrameBoundary } from '../../wire/frame-boundary.js'
-import type { GatewayEvents, GatewayOptions, GatewaySocket } from '../engine.js'
+import type { ClientSocket, GatewayEvents, GatewayOptions, GatewaySocket } from '../engine.js'
 import { tellFinFromReset } from '../fin-or-reset.js'
 import type { GatewayDialer } from '../gateway-dialer.js'
 import { maskingKey } from '../masking-key.js'
@@ -20,7 +20,7 @@ import { type DialProgress, upgradeFailure } from '../upgrade-failure.js'
 type ClientOptions = WebSocket.ClientOptions & { readonly closeTimeout: number }
 
 export class NodeGatewaySocket implements GatewaySocket {
-  readonly #events: GatewayEvents
+  #events: GatewayEvents
   readonly #options: GatewayOptions
   readonly #webSocket: WebSocket
   readonly #boundary = new FrameBoundary()
@@ -50,6 +50,10 @@ export class NodeGatewaySocket implements GatewaySocket {
     }
     this.#webSocket = new WebSocket(dialer.webSocketUrl, webSocketOptions)
     this.#listen()
+  }
+
+  attach(_client: ClientSocket, events: GatewayEvents): void {
+    this.#events = events
   }
 
   get queuedBytes(): number {
