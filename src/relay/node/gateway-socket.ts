@@ -5,8 +5,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import WebSocket from 'ws'
+import type WebSocket from 'ws'
 import { asProxyError, ProxyError } from '../../errors.js'
+import { WebSocket as WebSocketClient } from '../../platform/websocket-library.js'
 import { decodeChunk, MAX_CHUNK_BYTES } from '../../wire/chunk.js'
 import { encodeChunkFrame } from '../../wire/client-frame.js'
 import { FrameBoundary } from '../../wire/frame-boundary.js'
@@ -48,7 +49,7 @@ export class NodeGatewaySocket implements GatewaySocket {
       // The tunnel has a deadline of its own for a Close that stays unanswered, which stands still while paused.
       closeTimeout: NEVER_MS,
     }
-    this.#webSocket = new WebSocket(dialer.webSocketUrl, webSocketOptions)
+    this.#webSocket = new WebSocketClient(dialer.webSocketUrl, webSocketOptions)
     this.#listen()
   }
 
@@ -99,7 +100,7 @@ export class NodeGatewaySocket implements GatewaySocket {
   }
 
   get #writable(): boolean {
-    return this.#opened && this.#webSocket.readyState === WebSocket.OPEN
+    return this.#opened && this.#webSocket.readyState === WebSocketClient.OPEN
   }
 
   #listen(): void {
@@ -122,7 +123,7 @@ export class NodeGatewaySocket implements GatewaySocket {
     // Behind the library's own listener: what this piece held has been read when it comes here.
     this.#socket.on('data', (bytes: Buffer) => {
       this.#boundary.push(bytes)
-      if (this.#webSocket.readyState === WebSocket.CLOSING) this.#awaitTcpEnd()
+      if (this.#webSocket.readyState === WebSocketClient.CLOSING) this.#awaitTcpEnd()
     })
     // Before the library's own, which ends the writing side.
     this.#socket.prependListener('end', () => this.#judgeFin())
