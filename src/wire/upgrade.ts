@@ -4,7 +4,8 @@
  * Rule 1: 101 is believed only with the right Upgrade, Connection and Sec-WebSocket-Accept, and with no extension and no
  *         subprotocol, for none was offered.
  * Rule 2: the grammar is held as it is for requests (a bare CR or LF, a fold, a control byte are refused); at most
- *         MAX_HEAD_BYTES are held.
+ *         MAX_HEAD_BYTES are held. A refusal may be of HTTP/1.0, as those of old proxies are.
+ *         What can no longer become an answer is refused at once, without waiting for its end.
  * Rule 3: the bytes behind the head are handed back untouched; interim answers (1xx but 101) are passed over.
  */
 import { createHash } from 'node:crypto'
@@ -61,6 +62,10 @@ export class UpgradeAnswerParser {
       if (this.#headBytes + (end < 0 ? all.length : end + 4) > MAX_HEAD_BYTES)
         throw broken(`its head is over ${MAX_HEAD_BYTES} bytes`)
       if (end < 0) {
+        const seen = Math.max(0, all.length - bytes.length - 1)
+        if (!STATUS_LINE_START.startsWith(all.toString('latin1', 0, STATUS_LINE_START.length)))
+          throw broken('it has no HTTP/1.1 status line')
+        if (NEVER.test(all.toString('latin1', seen))) throw broken('a line of its head holds a control byte')
         this.#held = all
         return undefined
       }
@@ -73,10 +78,10 @@ export class UpgradeAnswerParser {
 
   #judge(head: string, rest: Buffer): UpgradeAnswer | undefined {
     const [statusLine, ...lines] = head.split('\r\n')
-    const code = STATUS_LINE.exec(statusLine!)?.[1]
-    if (code === undefined) throw broken('it has no HTTP/1.1 status line')
-    const headers = lines.map(parseLine)
+    const [, minor, code] = STATUS_LINE.exec(statusLine!) ?? []
     const status = Number(code)
+    if (code === undefined || (minor === '0' && status < 200)) throw broken('it has no HTTP/1.1 status line')
+    const headers = lines.map(parseLine)
     if (status !== 101) return status < 200 ? undefined : { refused: status }
     const values = (name: string) =>
       headers.filter((header) => header.name === name).map(({ value }) => value)
@@ -84,7 +89,8 @@ export class UpgradeAnswerParser {
     if (upgrade.length !== 1 || upgrade[0]!.toLowerCase() !== 'websocket')
       throw broken('its Upgrade is not websocket')
     const connection = values('connection').flatMap((value) => value.toLowerCase().split(','))
-    if (!connection.some((token) => token.trim() === 'upgrade')) throw broken('its Connection is not Upgrade')
+    if (!connection.some((token) => trimmed(token) === 'upgrade'))
+      throw broken('its Connection is not Upgrade')
     const accept = values('sec-websocket-accept')
     if (accept.length !== 1 || accept[0] !== this.#accept)
       throw broken('its Sec-WebSocket-Accept does not fit the key')
@@ -98,7 +104,15 @@ export class UpgradeAnswerParser {
 function parseLine(line: string): { name: string; value: string } {
   const match = HEADER_LINE.exec(line)
   if (!match) throw broken('a line of its head is not NAME: VALUE')
-  return { name: match[1]!.toLowerCase(), value: match[2]!.trim() }
+  return { name: match[1]!.toLowerCase(), value: trimmed(match[2]!) }
+}
+
+// The white space of HTTP, and no other: trim() takes a no-break space too.
+function trimmed(value: string): string {
+  let [start, end] = [0, value.length]
+  while (start < end && WHITE_SPACE.includes(value[start]!)) start += 1
+  while (end > start && WHITE_SPACE.includes(value[end - 1]!)) end -= 1
+  return value.slice(start, end)
 }
 
 function broken(what: string): ProxyError {
@@ -106,7 +120,11 @@ function broken(what: string): ProxyError {
 }
 
 const EMPTY = Buffer.alloc(0)
+const WHITE_SPACE = '\t '
 const MAX_HEAD_BYTES = 16 * 1024
-const STATUS_LINE = /^HTTP\/1\.1 ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
+const STATUS_LINE_START = 'HTTP/1.'
+// A control byte, or one half of a line's end without the other. What comes next may be the other half.
+const NEVER = /[^\t\r\n\x20-\x7e\x80-\xff]|\r[^\n]|[^\r]\n/
 // A bare CR or LF is in none of these classes.
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { makeCa, makeLeaf } from '../support/certificates.js'
 
+import { eventually, pause } from '../support/deadline.js'
 import { RawClient } from '../support/raw-client.js'
 import { Bench, connectHead, isOwnAnswer } from './bench.js'
 import { RelayProcess } from './relay-process.js'
@@ -60,16 +61,35 @@ for (const scheme of ['ws', 'wss'] as const) {
       t.same(tunnel.pongs, [Buffer.from('at once')])
     })
 
-    await bench.test('a 101 may spell its headers as HTTP allows', async (t) => {
-      const client = await bench.dial()
-      const tunnel = await bench.gateway.next()
-      await tunnel.upgrade(
-        (accept) =>
-          `HTTP/1.1 101 \r\nconnection: keep-alive, UPGRADE\r\nDate: x\r\nUPGRADE: WebSocket\r\nsec-websocket-accept:${accept}\r\n\r\n`,
-      )
-      await tunnel.connect()
-      tunnel.answer()
-      t.equal((await client.inbox.read(ESTABLISHED.length)).toString(), ESTABLISHED)
+    await bench.test('a 101 may be spelled as HTTP allows, and come behind interim answers', async (t) => {
+      for (const [title, head] of spellings()) {
+        const client = await bench.dial()
+        const tunnel = await bench.gateway.next()
+        await tunnel.upgrade(head)
+        await tunnel.connect()
+        tunnel.answer()
+        t.equal((await client.inbox.read(ESTABLISHED.length)).toString(), ESTABLISHED, title)
+      }
+    })
+
+    await bench.test('a 101 cut at any byte, and frames behind it, are read as one stream', async (t) => {
+      const early = `${encodeFrame({ opcode: PING, payload: Buffer.from('p') }).toString('latin1')}`
+      for (let at = 1; at < switching('x'.repeat(28)).length + early.length; at += 13) {
+        const client = await bench.dial()
+        const tunnel = await bench.gateway.next()
+        let rest = ''
+        await tunnel.upgrade((accept) => {
+          const all = `${switching(accept)}${early}`
+          rest = all.slice(at)
+          return all.slice(0, at)
+        })
+        await pause(2)
+        tunnel.raw(rest)
+        await tunnel.connect()
+        tunnel.answer()
+        t.equal((await client.inbox.read(ESTABLISHED.length)).toString(), ESTABLISHED, `${at}`)
+        await eventually(() => tunnel.pongs.length === 1, 'the pong')
+      }
     })
   })
 }
@@ -169,6 +189,13 @@ function refusals(token: string): (readonly [title: string, act: Act, code: stri
     ['403', refuse('403 Forbidden'), UNAUTHORIZED],
     ['401 that repeats the token', refuse(`401 ${token}`, `X-Token: ${token}\r\n`, token), UNAUTHORIZED],
     ['403 with words for a terminal', refuse('403 evil', '', '<b>evil</b>\x1b[2J'), UNAUTHORIZED],
+    ['401 of HTTP/1.0', instead(() => 'HTTP/1.0 401 Unauthorized\r\n\r\n'), UNAUTHORIZED],
+    [
+      '401 behind an interim answer',
+      instead(() => 'HTTP/1.1 100 C\r\n\r\nHTTP/1.1 401 X\r\n\r\n'),
+      UNAUTHORIZED,
+    ],
+    ['407', refuse('407 Proxy Authentication Required'), UNAUTHORIZED],
     ['400', refuse('400 Bad Request'), UPGRADE],
     ['404', refuse('404 Not Found'), UPGRADE],
     ['415', refuse('415 Unsupported Media Type'), UPGRADE],
@@ -190,6 +217,25 @@ function refusals(token: string): (readonly [title: string, act: Act, code: stri
       UPGRADE,
     ],
     ['a subprotocol that nobody offered', instead(also('Sec-WebSocket-Protocol: evil')), UPGRADE],
+    ['Sec-WebSocket-Accept twice', instead(also('Sec-WebSocket-Accept: x')), UPGRADE],
+    ['an Accept with a no-break space', instead((head) => head.replace('Accept: ', 'Accept: \xa0')), UPGRADE],
+    ['Upgrade twice', instead(also('Upgrade: websocket')), UPGRADE],
+    ['no Connection', instead((head) => head.replace('Connection: Upgrade\r\n', '')), UPGRADE],
+    [
+      'a Connection that is something else',
+      instead((head) => head.replace('n: Upgrade', 'n: Upgraded')),
+      UPGRADE,
+    ],
+    ['a fold', instead(also('X: a\r\n b')), UPGRADE],
+    ['a bare CR', instead(also('X: a\rb')), UPGRADE],
+    ['bare LFs', instead((head) => head.replaceAll('\r\n', '\n')), UPGRADE],
+    ['NUL', instead(also('X: a\0b')), UPGRADE],
+    ['a header without a colon', instead(also('X')), UPGRADE],
+    ['a space before a colon', instead((head) => head.replace('Upgrade:', 'Upgrade :')), UPGRADE],
+    ['HTTP/1.2', instead((head) => head.replace('HTTP/1.1', 'HTTP/1.2')), UPGRADE],
+    ['an interim answer of HTTP/1.0', instead((head) => `HTTP/1.0 100 C\r\n\r\n${head}`), UPGRADE],
+    ['an interim answer that is broken', instead((head) => `HTTP/1.1 100 C\r\nX\r\n\r\n${head}`), UPGRADE],
+    ['a head over 16 KiB', instead(also(`X: ${'a'.repeat(17_000)}`)), UPGRADE],
     ['no HTTP', instead(() => 'SSH-2.0-evil\r\n\r\n'), UPGRADE],
     ['a head that does not end', instead(() => `HTTP/1.1 101 X\r\n${'X: evil\r\n'.repeat(20_000)}`), UPGRADE],
     [
@@ -199,6 +245,30 @@ function refusals(token: string): (readonly [title: string, act: Act, code: stri
         tunnel.fin()
       },
       UPGRADE,
+    ],
+  ]
+}
+
+/** Answers that are proper ones all the same. */
+function spellings(): (readonly [title: string, head: (accept: string) => string])[] {
+  return [
+    [
+      'other cases, another order, no reason',
+      (accept) =>
+        `HTTP/1.1 101 \r\nconnection: keep-alive, UPGRADE\r\nDate: x\r\nUPGRADE: WebSocket\r\nsec-websocket-accept:${accept}\r\n\r\n`,
+    ],
+    ['not even the space for a reason', (accept) => switching(accept).replace(' Switching Protocols', '')],
+    ['Connection twice', (accept) => also('Connection: keep-alive')(switching(accept))],
+    [
+      'white space',
+      (accept) => switching(accept).replaceAll(': ', ': \t ').replace('websocket', 'websocket \t'),
+    ],
+    ['a length that means nothing', (accept) => also('Content-Length: 5')(switching(accept))],
+    ['bytes beyond ASCII', (accept) => also('X: \xe4')(switching(accept))],
+    ['behind a 100', (accept) => `HTTP/1.1 100 Continue\r\n\r\n${switching(accept)}`],
+    [
+      'behind a 102 and a 103',
+      (accept) => `HTTP/1.1 102 X\r\n\r\nHTTP/1.1 103 X\r\nLink: </a>\r\n\r\n${switching(accept)}`,
     ],
   ]
 }
