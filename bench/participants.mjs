@@ -57,7 +57,11 @@ export const PARTICIPANTS = {
     schemes: ['ws'],
     start: (stage) => announced([stage.programs.copy, gatewayPort(stage)]),
   },
-  host: { label: 'ours, in the host’s main thread', schemes: ['wss'], start: (stage) => host(stage, {}) },
+  host: {
+    label: 'ours, in the host’s main thread',
+    schemes: ['wss'],
+    start: (stage) => host(stage, { relay: { thread: false } }),
+  },
   'host-thread': {
     label: 'ours, in a thread of its own',
     schemes: ['wss'],

@@ -28,10 +28,10 @@ import {
   sessionIdOf,
 } from './options.js'
 import { brokenAddons } from './platform/index.js'
-import type { Relay } from './relay/relay.js'
+import { startRelay } from './relay/start.js'
 import { type RelayStatus, STATUS_PATH } from './relay/status.js'
 import { readToken, type Token, tokenFileExists, unlinkToken } from './token.js'
-import { type GatewayTrust, gatewayTrust, systemRoots } from './trust.js'
+import { gatewayTrust, systemRoots } from './trust.js'
 import { WIRE_PATHS } from './wire/index.js'
 
 export type InitResult = EnabledResult | DisabledResult
@@ -111,6 +111,10 @@ async function start(
   reportBrokenAddons(log)
   const hardened = await harden(options.hardening, parent, log)
 
+  // The relay's thread, which starts while the rest is made ready.
+  const starting = await startRelay(options.relay.thread, options.limits, logOptions)
+  undo.push(() => starting.end())
+
   // Step 3: the token.
   const token = await readToken(tokenFile)
   await hardened.checkAgain()
@@ -120,7 +124,8 @@ async function start(
 
   // Step 5: the relay.
   await hardened.checkAgain()
-  const relay = await listen(options, { sessionId, token, trust, log, logOptions })
+  const { engine, prewarm, port, baseUrl, limits } = options
+  const relay = await starting.listen({ engine, prewarm, port, baseUrl, limits, sessionId, token, ...trust })
   undo.push(() => relay.close({ drainMs: 0 }))
   const env = environmentOf(parent, relay.port, caBundlePath, options, token, log)
 
@@ -140,29 +145,6 @@ async function start(
   }
 }
 
-// Loaded here: a host that is not enabled does not pay for it.
-async function listen(
-  { engine, prewarm, port, baseUrl, limits, relay }: Options,
-  { sessionId, token, trust, log, logOptions }: ListenNeeds,
-): Promise<Relay> {
-  const common = { engine, prewarm, port, baseUrl, limits, sessionId, token }
-  if (relay.thread) {
-    const { listenThreadedRelay } = await import('./relay/threaded-relay.js')
-    return listenThreadedRelay({ ...common, roots: trust?.roots, log: logOptions })
-  }
-  const { listenRelay } = await import('./relay/relay.js')
-  return listenRelay({ ...common, secureContext: trust?.secureContext, log })
-}
-
-interface ListenNeeds {
-  readonly sessionId: string
-  readonly token: Token
-  /** undefined where the base URL is http */
-  readonly trust: GatewayTrust | undefined
-  readonly log: Log
-  readonly logOptions: Required<LogOptions>
-}
-
 // What serves in its place is in the status document.
 function reportBrokenAddons(log: Log): void {
   if (saidBroken) return
@@ -176,8 +158,11 @@ let saidBroken = false
 async function prepareTrust(options: Options, parent: Environment, log: Log, undo: (() => Promise<void>)[]) {
   const { baseUrl, gatewayCa, envProfile } = options
   const roots = await systemRoots(options.systemCa)
-  const trust = baseUrl.protocol === 'https:' ? await gatewayTrust({ roots, gatewayCa }) : undefined
-  const secureContext = trust?.secureContext
+  const trust =
+    baseUrl.protocol === 'https:'
+      ? await gatewayTrust({ roots, gatewayCa })
+      : { roots: undefined, secureContext: undefined }
+  const { secureContext } = trust
   const gateway = checkedCa(await fetchCa({ baseUrl, path: WIRE_PATHS.caCert, secureContext }))
   const inherited = await inheritedRoots(replacedCaFiles(parent, envProfile), ({ variable, path }, reason) =>
     log.warn('inherited-ca-left-out', { variable, path, reason }),

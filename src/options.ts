@@ -58,7 +58,8 @@ export interface GivenOptions {
   readonly hardening?: Hardening | undefined
   readonly engine?: EngineChoice | undefined
   readonly prewarm?: number | undefined
-  /** `thread`: in a worker thread, so that tunnels go on while this one is busy. A boolean says `thread` alone */
+  /** `thread`: in a worker thread, so that tunnels go on while this one is busy. Where nothing is said: on Node, if one
+   *  can be had. A boolean says `thread` alone */
   readonly relay?: { readonly thread?: boolean | undefined } | boolean | undefined
   readonly caBundle?: string | undefined
   readonly systemCa?: string | undefined
@@ -130,7 +131,7 @@ export function parseOptions(given: GivenOptions, env: NodeJS.ProcessEnv): Optio
     hardening: read('hardening', (setting) => choiceOf(setting, HARDENING_LEVELS)) ?? 'default',
     prewarm: read('prewarm', (setting) => numberOf(setting, 0, MAX_PREWARMED)) ?? 0,
     engine: read('engine', (setting) => choiceOf(setting, ENGINES)) ?? 'auto',
-    relay: Object.freeze(read('relay', relayOf) ?? { thread: false }),
+    relay: Object.freeze(read('relay', relayOf) ?? { thread: 'auto' }),
     caBundle: read('caBundle', textOf) ?? inHome(env, '.ccr/ca-bundle.crt'),
     systemCa: read('systemCa', textOf),
     port: read('port', (setting) => numberOf(setting, 0, 65535, portHint(setting))) ?? 0,

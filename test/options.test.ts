@@ -32,7 +32,7 @@ t.test('without arguments and environment every option has its default', async (
     hardening: 'default',
     engine: 'auto',
     prewarm: 0,
-    relay: { thread: false },
+    relay: { thread: 'auto' },
     caBundle: '/home/someone/.ccr/ca-bundle.crt',
     systemCa: undefined,
     port: 0,
@@ -108,13 +108,12 @@ t.test('every option can be set by its variable', async (t) => {
 })
 
 t.test('where the relay runs is an object in the API, and a flag elsewhere', async (t) => {
-  for (const relay of [{ thread: true }, true, 'on'])
-    t.same(parseOptions({ relay } as GivenOptions, {}).relay, { thread: true })
-  for (const relay of [{}, { thread: undefined }, { thread: false }, false, undefined])
-    t.same(parseOptions({ relay }, {}).relay, { thread: false })
-  t.same(parseOptions({ relay: { thread: false } }, { UPSTREAMPROXY_RELAY_THREAD: '1' }).relay, {
-    thread: false,
-  })
+  const threadOf = (relay: unknown, env = {}) => parseOptions({ relay } as GivenOptions, env).relay.thread
+  for (const relay of [{ thread: true }, true, 'on']) t.equal(threadOf(relay), true)
+  for (const relay of [{ thread: false }, false, 'no']) t.equal(threadOf(relay), false)
+  for (const relay of [{}, { thread: undefined }, undefined]) t.equal(threadOf(relay), 'auto')
+  t.equal(threadOf({ thread: false }, { UPSTREAMPROXY_RELAY_THREAD: '1' }), false)
+  t.equal(threadOf(undefined, { UPSTREAMPROXY_RELAY_THREAD: '0' }), false)
 })
 
 t.test('the base URL comes from CCR_UPSTREAM_PROXY_BASE_URL, then from ANTHROPIC_BASE_URL', async (t) => {

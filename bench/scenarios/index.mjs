@@ -6,10 +6,11 @@ import * as idle from './idle.mjs'
 import * as interactive from './interactive.mjs'
 import * as setup from './setup.mjs'
 import * as startup from './startup.mjs'
+import * as thread from './thread.mjs'
 import * as tunnels from './tunnels.mjs'
 
 export const SCENARIOS = Object.fromEntries(
-  [bulk, chunks, tunnels, setup, interactive, blocked, idle, startup].map((scenario) => [
+  [bulk, chunks, tunnels, setup, interactive, blocked, thread, idle, startup].map((scenario) => [
     scenario.name,
     scenario,
   ]),

@@ -16,7 +16,7 @@ export function cases() {
       key: { scheme: 'wss' },
       scheme: 'wss',
       fresh: true,
-      participants: [...OURS, 'naive', 'floor', ...PEER_NAMES],
+      participants: [...OURS, 'host', 'host-thread', 'naive', 'floor', ...PEER_NAMES],
       metrics: {
         start: { unit: 'ms', better: 'less', text: 'listens, ms' },
         first: { unit: 'ms', better: 'less', text: 'first CONNECT, ms' },

@@ -21,6 +21,7 @@ import {
   nextEndingSignal,
   signalStatus,
 } from './signals.js'
+import { inThisThread } from './this-thread.js'
 
 /** Runs the command and gives back how it ended. */
 export async function run(invocation: RunInvocation, io: Io): Promise<Ending> {
@@ -31,7 +32,7 @@ export async function run(invocation: RunInvocation, io: Io): Promise<Ending> {
 
   const { early, ended } = untilStarted(deliverTo)
   const { initUpstreamProxy } = await import('../init.js')
-  const starting = initUpstreamProxy({ ...given, log: io.err })
+  const starting = initUpstreamProxy({ ...inThisThread(given, io.env), log: io.err })
   await Promise.race([starting, ended])
   if (early.endedBy !== undefined) return endedBy(early.endedBy)
 

@@ -18,6 +18,7 @@ import { envFile, type Variables } from './env-file.js'
 import { type Ending, EXIT, type Io } from './io.js'
 import { commandLog, logCrashes } from './logging.js'
 import { catchSignals, FORWARDED_SIGNALS, nextEndingSignal } from './signals.js'
+import { inThisThread } from './this-thread.js'
 
 /** Serves until a signal comes. SIGUSR1 and its kin are caught, and mean nothing here. */
 export async function serve(invocation: ServeInvocation, io: Io): Promise<Ending> {
@@ -40,7 +41,10 @@ export async function serve(invocation: ServeInvocation, io: Io): Promise<Ending
   const usable = file === undefined || succeeds(() => file.removeLeftover())
   if (!usable && require) return EXIT.cannotCreate
   const { initUpstreamProxy } = await import('../init.js')
-  const result = await Promise.race([initUpstreamProxy({ ...given, log: io.err }), asked])
+  const result = await Promise.race([
+    initUpstreamProxy({ ...inThisThread(given, io.env), log: io.err }),
+    asked,
+  ])
   if (result === undefined) return EXIT.ok
 
   if (!result.enabled) {

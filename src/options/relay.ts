@@ -3,8 +3,8 @@ import { nearest } from './nearest.js'
 import { flagOf, type Setting } from './values.js'
 
 export interface RelaySettings {
-  /** in a worker thread */
-  readonly thread: boolean
+  /** in a worker thread; auto: on Node, where one can be had */
+  readonly thread: boolean | 'auto'
 }
 
 /** @throws ProxyError ERR_OPTION, ERR_OPTION_UNKNOWN */
@@ -14,5 +14,5 @@ export function relayOf(setting: Setting): RelaySettings {
   for (const name of Object.keys(value))
     if (name !== 'thread') throw nearest(`${label} option`, name, ['thread'])
   const thread = 'thread' in value ? value.thread : undefined
-  return { thread: thread === undefined ? false : flagOf({ value: thread, label: `${label}: thread` }) }
+  return { thread: thread === undefined ? 'auto' : flagOf({ value: thread, label: `${label}: thread` }) }
 }

@@ -112,7 +112,7 @@ export const OPTION_TABLE: readonly OptionEntry[] = [
     flag: '--relay-thread',
     env: 'UPSTREAMPROXY_RELAY_THREAD',
     kind: 'flag',
-    defaultText: 'no',
+    defaultText: 'yes in a program on Node; no in run and serve',
     help: 'the relay in a thread of its own, which a busy main thread cannot stop; run and serve have none to protect',
   },
   {

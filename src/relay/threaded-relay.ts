@@ -25,25 +25,6 @@ export interface ThreadedRelayOptions extends Omit<RelayOptions, 'secureContext'
   readonly log: Required<LogOptions>
 }
 
-/**
- * As listenRelay, in a thread of its own. Rejects with ERR_RELAY_THREAD, and with what listenRelay rejects with.
- * @param program what runs in the thread
- */
-export async function listenThreadedRelay(
-  options: ThreadedRelayOptions,
-  program: URL = PROGRAM,
-): Promise<Relay> {
-  const thread = new RelayThread(program, options)
-  try {
-    const relay = new ThreadedRelay(thread, await thread.listen(options))
-    thread.letGo()
-    return relay
-  } catch (error) {
-    await thread.end()
-    throw error
-  }
-}
-
 class ThreadedRelay implements Relay {
   readonly #thread: RelayThread
   readonly #identity: RelayIdentity
@@ -67,7 +48,7 @@ class ThreadedRelay implements Relay {
 }
 
 /** A worker, what it says, and how it ends. */
-class RelayThread {
+export class RelayThread {
   readonly counters: Counters
   hasEnded = false
   readonly #worker: Worker
@@ -78,9 +59,15 @@ class RelayThread {
   // Of `listen`, until the thread has answered it.
   #answer: { resolve(identity: RelayIdentity): void; reject(error: ProxyError): void } | undefined
   #failure: unknown
+  #hasListened = false
   #isWanted = true
 
-  constructor(program: URL, { log, limits }: ThreadedRelayOptions) {
+  /**
+   * Starts it; until it listens, it keeps the host alive.
+   * @param program what runs in it
+   * @throws ProxyError ERR_RELAY_THREAD
+   */
+  constructor({ log, limits }: Pick<ThreadedRelayOptions, 'log' | 'limits'>, program: URL = PROGRAM) {
     this.#log = log
     this.counters = new Counters(this.#counterMemory)
     this.#worker = startWorker(program, limits)
@@ -91,7 +78,21 @@ class RelayThread {
     this.#worker.on('exit', (status) => this.#exited(status))
   }
 
-  async listen({ token, roots, log, ...options }: ThreadedRelayOptions): Promise<RelayIdentity> {
+  /** As listenRelay. Once. Rejects with ERR_RELAY_THREAD, and with what listenRelay rejects with; then it has ended. */
+  async listen(options: ThreadedRelayOptions): Promise<Relay> {
+    try {
+      if (this.hasEnded) throw this.#error
+      const relay = new ThreadedRelay(this, await this.#listen(options))
+      this.#hasListened = true
+      this.#worker.unref()
+      return relay
+    } catch (error) {
+      await this.end()
+      throw error
+    }
+  }
+
+  async #listen({ token, roots, log, ...options }: ThreadedRelayOptions): Promise<RelayIdentity> {
     const { engine = 'auto', prewarm = 0, port, baseUrl, sessionId, limits } = options
     let late: NodeJS.Timeout | undefined
     const answered = new Promise<RelayIdentity>((resolve, reject) => {
@@ -118,11 +119,6 @@ class RelayThread {
       this.#answer = undefined
       clearTimeout(late)
     }
-  }
-
-  /** From now on it keeps no host alive. */
-  letGo(): void {
-    this.#worker.unref()
   }
 
   async end(): Promise<void> {
@@ -153,12 +149,17 @@ class RelayThread {
     else void this.end()
   }
 
+  get #error(): ProxyError {
+    return threadError(this.#failure)
+  }
+
   #exited(status: number): void {
     this.hasEnded = true
     this.counters.tunnelsOpen = 0
-    const error = threadError(this.#failure ?? `it ended with status ${status}`)
-    if (this.#answer !== undefined) this.#answer.reject(error)
-    else if (this.#isWanted) {
+    this.#failure ??= `it ended with status ${status}`
+    const error = this.#error
+    this.#answer?.reject(error)
+    if (this.#hasListened && this.#isWanted) {
       this.counters.fail(error.code)
       createLog(this.#log).error('relay-thread-failed', errorFields(error))
     }
@@ -186,7 +187,7 @@ function threadError(cause: unknown): ProxyError {
   const { message } = asProxyError(cause)
   return new ProxyError('ERR_RELAY_THREAD', `the thread of the relay: ${message}`, {
     cause,
-    hint: 'without relay.thread it runs in the thread that calls init',
+    hint: 'with relay: { thread: false } it runs in the thread that calls init',
   })
 }
 

@@ -9,7 +9,7 @@ import { DEFAULT_LIMITS } from '#src/limits.js'
 import { createLog } from '#src/log.js'
 import type { EngineChoice } from '#src/relay/choose-engine.js'
 import { listenRelay, type Relay } from '#src/relay/relay.js'
-import { listenThreadedRelay } from '#src/relay/threaded-relay.js'
+import { RelayThread } from '#src/relay/threaded-relay.js'
 import { Token } from '#src/token.js'
 import type { RelayAnswer, RelayCommand, RelayConfiguration } from './relay-protocol.js'
 
@@ -38,7 +38,7 @@ async function start(given: RelayConfiguration): Promise<Relay | undefined> {
   const roots = given.caPem === undefined ? undefined : [given.caPem]
   try {
     const listening = given.thread
-      ? await listenThreadedRelay({ ...options, roots, log })
+      ? await new RelayThread({ ...options, log }).listen({ ...options, roots, log })
       : await listenRelay({
           ...options,
           secureContext: roots && createSecureContext({ ca: roots }),

@@ -40,7 +40,8 @@ export async function startVictim(t: Test, settings: VictimSettings = {}): Promi
   const host = await startHost(t, {
     program,
     uid: UID,
-    given: { hardening },
+    // In the thread whose heap an inspector shows at once, so that what leaks without guards surely leaks.
+    given: { hardening, relay: { thread: false } },
     flags: program.endsWith('bun') ? flags : [`--inspect-port=127.0.0.1:${inspectorPort}`, ...flags],
     env: { SECRET, ...env },
     // Into a file that has no name any more.

@@ -2,9 +2,11 @@
  * A host program: sets a relay up as its argument says, and then evaluates each line of its standard input (a script, as a
  * JSON string) and answers with one line of JSON, until the input ends. The first line is about the set-up.
  *
- * Scripts have `relay` (what init gave back, where it is enabled), `lines` (the log so far), `block(ms)`, and
+ * Scripts have `relay` (what init gave back, where it is enabled), `lines` (the log so far), `block(ms)`,
+ * `childThrough(port, ms)`, which waits for a child that opens a tunnel, and gives back the first that it reads; and
  * `provoke(what)`, which a thread of faulty-thread.ts hears.
  */
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { createInterface } from 'node:readline'
 import vm from 'node:vm'
@@ -39,7 +41,13 @@ const log = (line: string) => {
 const relay = await (settings.program === undefined ? byInit() : alone(settings.program))
 const channel = new BroadcastChannel('relay-thread-test')
 channel.unref?.()
-Object.assign(globalThis, { relay, lines, block, provoke: (what: string) => channel.postMessage(what) })
+Object.assign(globalThis, {
+  relay,
+  lines,
+  block,
+  childThrough,
+  provoke: (what: string) => channel.postMessage(what),
+})
 tell({ enabled: relay.port > 0, reason: relay.reason ?? '', port: relay.port } satisfies SetUp)
 for await (const line of createInterface({ input: process.stdin })) tell(await evaluate(JSON.parse(line)))
 channel.close()
@@ -52,7 +60,7 @@ async function byInit() {
 
 async function alone(program: string) {
   const part = (name: string) => import(new URL(name, settings.dist).href)
-  const { listenThreadedRelay } = await part('relay/threaded-relay.js')
+  const { RelayThread } = await part('relay/threaded-relay.js')
   const { DEFAULT_LIMITS } = await part('limits.js')
   const { baseUrl, limits } = settings.given as { baseUrl: string; limits?: object }
   const options = {
@@ -65,7 +73,7 @@ async function alone(program: string) {
     log: { level: 'info', format: 'text', write: log },
   }
   try {
-    return await listenThreadedRelay(options, new URL(program))
+    return await new RelayThread(options, new URL(program)).listen(options)
   } catch (error) {
     return { port: 0, reason: (error as { code: string }).code }
   }
@@ -74,6 +82,15 @@ async function alone(program: string) {
 function block(ms: number): void {
   const until = performance.now() + ms
   while (performance.now() < until);
+}
+
+function childThrough(port: number, ms: number): string {
+  const program = `
+    const socket = require('node:net').connect(${port}, '127.0.0.1')
+    socket.write('CONNECT origin.test:443 HTTP/1.1\\r\\n\\r\\n')
+    socket.once('data', (bytes) => { process.stdout.write(bytes); process.exit() })`
+  const { stdout, error } = spawnSync(process.execPath, ['-e', program], { timeout: ms, encoding: 'utf8' })
+  return error === undefined ? stdout : String((error as NodeJS.ErrnoException).code)
 }
 
 async function evaluate(script: string): Promise<unknown> {

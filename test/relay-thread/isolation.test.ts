@@ -52,3 +52,15 @@ t.test('the status is up to date in a turn of the host that lets nothing else in
   t.ok(first![1] > 0 && first![1] < second![1], `${first![1]} bytes, then ${second![1]}`)
   t.match(await host.status(), { bytes: { up: sent }, thread: 'own', port: host.setUp.port })
 })
+
+t.test(
+  'a child that the host waits for in spawnSync gets through; without a thread it never would',
+  async (t) => {
+    const waitForChild = async (thread: boolean) => {
+      const host = await startHost(t, { given: { relay: { thread } } })
+      return host.ask<string>(`childThrough(${host.setUp.port}, 3000)`)
+    }
+    t.match(await waitForChild(true), /^HTTP\/1\.1 200 /)
+    t.equal(await waitForChild(false), 'ETIMEDOUT', 'the experiment can fail')
+  },
+)

@@ -1,5 +1,5 @@
 /** The thread on every runtime that is supported, and out of the package as it is installed. */
-import { symlinkSync } from 'node:fs'
+import { rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
@@ -21,6 +21,36 @@ t.test('the thread starts out of the packed package', async (t) => {
   const unpacked = unpackTarball(packTarball(t))
   symlinkSync(join(CHECKOUT, 'node_modules'), join(unpacked, 'node_modules'))
   await works(t, { dist: new URL('dist/', `${pathToFileURL(unpacked)}/`) })
+})
+
+t.test(
+  'where the thread’s file has been left out, as bundlers do, the relay runs without a thread',
+  async (t) => {
+    const unpacked = unpackTarball(packTarball(t))
+    symlinkSync(join(CHECKOUT, 'node_modules'), join(unpacked, 'node_modules'))
+    rmSync(join(unpacked, 'dist/relay/relay-thread.js'))
+    const dist = new URL('dist/', `${pathToFileURL(unpacked)}/`)
+    const host = await startHost(t, { dist, given: { relay: {} } })
+    t.equal(host.setUp.enabled, true)
+    t.match(
+      await host.lines(),
+      /^upstreamproxy warn: relay-without-thread code=ERR_RELAY_THREAD message=.*relay-thread.js.*\n$/,
+    )
+    await host.tunnel()
+    t.equal((await host.status()).thread, 'host')
+    const asked = await startHost(t, { dist, given: { relay: { thread: true } } })
+    t.match(asked.setUp, { enabled: false, reason: 'ERR_RELAY_THREAD' })
+  },
+)
+
+t.test('where nobody says, a program on Node has a thread, and one on Bun has none', async (t) => {
+  const host = await startHost(t, { given: { relay: undefined } })
+  t.equal((await host.status()).thread, 'own')
+  const bun = runtimeProgram('bun')
+  await t.test('Bun', needingPrograms(bun), async (t) => {
+    const host = await startHost(t, { program: programOf(bun), given: { relay: undefined } })
+    t.equal((await host.status()).thread, 'host')
+  })
 })
 
 async function works(t: Test, options: HostOptions): Promise<void> {
