@@ -81,7 +81,7 @@ function dataPath(engine: 'native' | 'node' | undefined): Pick<Capabilities, 'fr
   return {
     framing: {
       implementation: 'typescript',
-      why: `the portable engine: chunks by src/wire, frames by ws; ${why}`,
+      why: `the portable engine: src/wire; ${why}`,
     },
     'socket-writes': { implementation: 'typescript', why: `the portable engine: node:net; ${why}` },
   }

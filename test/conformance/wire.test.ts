@@ -1,7 +1,7 @@
 /** Wire protocol v1 as the relay speaks it, and all that it must take from a gateway that is within the protocol. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { pause, within } from '../support/deadline.js'
+import { eventually, pause, within } from '../support/deadline.js'
 import { Bench, connectHead } from './bench.js'
 import { CUTS, fragments, LEGAL_CHUNKS } from './legal.js'
 import { chunk, MAX_SENT_PAYLOAD_BYTES } from './strict-gateway/chunk.js'
@@ -111,12 +111,18 @@ for (const bench of [
     const longest = randomBytes(125)
     tunnel.frame({ opcode: PING, payload: longest })
     tunnel.frame({ opcode: PONG, payload: Buffer.from('stray') })
+    await eventually(() => tunnel.pongs.length > 0, 'the pong')
     tunnel.frame({ opcode: PING })
     tunnel.send('still here')
     t.equal((await client.inbox.read(10)).toString(), 'still here')
     client.write('x')
     await tunnel.inbox.read(1)
     t.same(tunnel.pongs, [longest, Buffer.alloc(0)])
+    // Of several that come together the last one's is enough (RFC 6455 §5.5.3).
+    const together = [randomBytes(4), randomBytes(4), randomBytes(4)]
+    for (const payload of together) tunnel.frame({ opcode: PING, payload })
+    await eventually(() => tunnel.pongs.some((pong) => pong.equals(together[2]!)), 'the last pong')
+    for (const pong of tunnel.pongs.slice(2)) t.ok(together.some((payload) => payload.equals(pong)))
   })
 
   await bench.test('any 2xx opens the tunnel, of HTTP/1.0 too', async (t) => {

@@ -153,9 +153,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cli: [...UNDER_INIT, 'init', 'index'],
 }
 const TOP = /^(?:src\/cli|gateway\/src\/(?:cli|demo))(?:\.ts$|\/)/
-// The library of WebSockets is told by a variable to do without packages that it would find anywhere.
-const READS_ENVIRONMENT =
-  /^(?:src\/options(?:\.ts$|\/)|src\/platform\/websocket-library\.ts$|gateway\/src\/config)/
+const READS_ENVIRONMENT = /^(?:src\/options(?:\.ts$|\/)|gateway\/src\/config)/
 const WRITES_LOG = /^(?:gateway\/)?src\/log\.ts$/
 const PRINT_OR_EXIT = /^process\.(?:stdout|stderr|exit|exitCode|abort|reallyExit|kill)$/
 const COMPUTING_MODULES = new Set(['node:buffer', 'node:crypto', 'node:util'])

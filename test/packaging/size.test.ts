@@ -9,7 +9,7 @@ import { packageTool } from '../support/package-tools.js'
 import { bytesBelow, packTarball } from '../support/tarball.js'
 
 const MB = 1_000_000
-const DEPENDENCIES = ['fastest-levenshtein', 'upstreamproxy', 'ws'].map((name) => `node_modules/${name}`)
+const DEPENDENCIES = ['fastest-levenshtein', 'upstreamproxy'].map((name) => `node_modules/${name}`)
 
 const tarball = packTarball(t)
 const npm = packageTool('npm-11')

@@ -5,9 +5,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import * as ws from 'ws'
 import { encodeChunkFrame } from '#src/wire/client-frame.js'
-import { FrameBoundary } from '#src/wire/frame-boundary.js'
 import { encodeChunk, MAX_CHUNK_BYTES } from '#src/wire/index.js'
-import { anyCuts, bytewise, pieces } from './cuts.js'
+import { anyCuts, pieces } from './cuts.js'
 
 // Exported by `ws`, unknown to its types.
 const { Receiver } = ws as unknown as {
@@ -93,55 +92,6 @@ t.test('frames one after another, in any pieces, stay the messages they were', a
   )
 })
 
-t.test('bytes of a server end between messages exactly where one ends', async (t) => {
-  const frames: [string, boolean][] = [
-    ['8201ff', true],
-    ['8200', true],
-    ['8900', true],
-    ['8a02aabb', true],
-    ['0203aabbcc', false],
-    ['8900', false],
-    ['0000', false],
-    ['8001aa', true],
-    ['0200', false],
-    ['8000', true],
-    [`827e007e${'00'.repeat(126)}`, true],
-    [`827f0000000000010000${'00'.repeat(65536)}`, true],
-    ['880203e8', true],
-  ]
-  const boundary = new FrameBoundary()
-  t.ok(boundary.betweenMessages, 'before the first byte')
-  for (const [hex, ends] of frames) {
-    const frame = Buffer.from(hex, 'hex')
-    const before = bytewise(frame.subarray(0, -1)).filter((byte) => {
-      boundary.push(byte)
-      return boundary.betweenMessages
-    })
-    t.equal(before.length, 0, `inside ${hex.slice(0, 12)}`)
-    boundary.push(frame.subarray(-1))
-    t.equal(boundary.betweenMessages, ends, `after ${hex.slice(0, 12)}`)
-  }
-})
-
-t.test('how the bytes of a server were cut does not move the end of a message', async () => {
-  const frame = fc.record({
-    first: fc.constantFrom(0x82, 0x02, 0x80, 0x00, 0x81, 0x01, 0x89, 0x8a),
-    payloadBytes: fc.oneof(fc.nat(130), fc.constantFrom(65535, 65536)),
-  })
-  fc.assert(
-    fc.property(fc.array(frame, { maxLength: 6 }), anyCuts, (frames, cuts) => {
-      const lastData = frames.filter(({ first }) => (first & 0x08) === 0).at(-1)
-      const expected = lastData === undefined || (lastData.first & 0x80) !== 0
-      const stream = Buffer.concat(frames.map(({ first, payloadBytes }) => serverFrame(first, payloadBytes)))
-      const boundary = new FrameBoundary()
-      for (const bytes of pieces(stream, cuts)) boundary.push(bytes)
-      if (boundary.betweenMessages !== expected) return false
-      boundary.push(Buffer.of(0x82))
-      return !boundary.betweenMessages
-    }),
-  )
-})
-
 // What `ws` makes of a client's frames, as a server: it checks masking, reserved bits, lengths and opcodes.
 function received(pushes: readonly Buffer[]): Buffer[] {
   const receiver = new Receiver({ isServer: true, maxPayload: 64 * 1024 * 1024 })
@@ -156,16 +106,6 @@ function received(pushes: readonly Buffer[]): Buffer[] {
   // The receiver unmasks in place: what is sent is not lent.
   for (const bytes of pushes) receiver.write(Buffer.from(bytes))
   return messages
-}
-
-function serverFrame(first: number, payloadBytes: number): Buffer {
-  const payload = Buffer.alloc(payloadBytes, 0x82)
-  if (payloadBytes < 126) return Buffer.concat([Buffer.of(first, payloadBytes), payload])
-  const wide = payloadBytes > 65535
-  const header = Buffer.alloc(wide ? 10 : 4)
-  header.set([first, wide ? 127 : 126])
-  header.writeUIntBE(payloadBytes, wide ? 4 : 2, wide ? 6 : 2)
-  return Buffer.concat([header, payload])
 }
 
 const anyKey = fc.oneof(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), fc.constantFrom(...keys))

@@ -6,7 +6,7 @@ import type {
   StreamSocket,
   StreamSocketOptions,
 } from '../../platform/stream-socket.js'
-import type { Link, LinkEvents } from './link.js'
+import type { Link, LinkEvents } from '../link.js'
 
 export interface StreamLinkOptions {
   readonly sockets: NativeSockets
@@ -43,6 +43,10 @@ export class StreamLink implements Link, StreamSocketOptions {
 
   get full(): boolean {
     return this.#queued > this.#highBytes
+  }
+
+  get isFree(): boolean {
+    return this.#queued === 0
   }
 
   write(bytes: Buffer): void {

@@ -1,12 +1,13 @@
-/** The portable engine: node:net to the client, `ws` to the gateway. It runs wherever Node or Bun does. */
+/** The portable engine: Node's own sockets, frames in TypeScript. It runs wherever Node or Bun does. */
 import * as net from 'node:net'
 import type { Log } from '../../log.js'
 import type { Engine } from '../engine.js'
 import type { GatewayDialer } from '../gateway-dialer.js'
 import { NodeClientSocket } from './client-socket.js'
-import { NodeGatewaySocket } from './gateway-socket.js'
+import { ARENA_BYTES, NodeGatewaySocket } from './gateway-socket.js'
 
 export function nodeEngine(dialer: GatewayDialer, log: Log): Engine {
+  const arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
   return {
     name: 'node',
     listen: (port, onClient) =>
@@ -24,7 +25,7 @@ export function nodeEngine(dialer: GatewayDialer, log: Log): Engine {
           })
         })
       }),
-    dial: (options, events) => new NodeGatewaySocket(dialer, options, events),
+    dial: (options, events) => new NodeGatewaySocket(dialer, arena, options, events),
   }
 }
 

@@ -19,6 +19,8 @@ export interface Link {
   readonly queuedBytes: number
   /** true where the client is to be paused until `drained` */
   readonly full: boolean
+  /** true where nothing is queued, and nothing under way */
+  readonly isFree: boolean
   /** The bytes are the link's from now on. */
   write(bytes: Buffer): void
   /** The bytes are the caller's again when the call returns. */

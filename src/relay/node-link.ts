@@ -6,12 +6,13 @@
  */
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { tellFinFromReset } from '../fin-or-reset.js'
+import { tellFinFromReset } from './fin-or-reset.js'
 import type { Link, LinkEvents } from './link.js'
 
 export class NodeLink implements Link {
   readonly #socket: Socket
   readonly #highBytes: number
+  readonly #written: (error?: Error | null) => void
   #isOver = false
 
   /** Bytes that come are not seen here: who made the socket gave it its `onread`. */
@@ -19,7 +20,10 @@ export class NodeLink implements Link {
     this.#socket = socket
     this.#highBytes = Math.min(highBytes, UNDER_WAY_BYTES)
     const tell = (what: () => void) => this.#isOver || what()
-    socket.on('drain', () => tell(() => events.drained()))
+    // Not 'drain': that one comes only where much was queued.
+    this.#written = (error) => {
+      if (!error && socket.writableLength === 0) tell(() => events.drained())
+    }
     // Before the socket's own listener, which ends the writing side.
     socket.prependListener('end', () => {
       // TLS swallows a write of nothing.
@@ -38,11 +42,15 @@ export class NodeLink implements Link {
   }
 
   get full(): boolean {
-    return this.#socket.writableLength > this.#highBytes && this.#socket.writableNeedDrain
+    return this.#socket.writableLength > this.#highBytes
+  }
+
+  get isFree(): boolean {
+    return this.#socket.writableLength === 0
   }
 
   write(bytes: Buffer): void {
-    if (this.#socket.writable) this.#socket.write(bytes)
+    if (this.#socket.writable) this.#socket.write(bytes, this.#written)
   }
 
   lend(bytes: Buffer): void {
