@@ -263,7 +263,7 @@ test('reading stopped and started again under load loses nothing, and doubles no
     await socket.tells('end')
     t.ok(socket.received.equals(data))
     t.equal(readWhileStopped, 0)
-    t.ok(stops > 10, `${stops} stops`)
+    t.ok(stops > 3, `${stops} stops`)
   }
 })
 
