@@ -1,7 +1,7 @@
 // The C++ parts under clang's sanitizers: the tests of the sockets with AddressSanitizer and UndefinedBehaviorSanitizer,
 // the writer's with ThreadSanitizer too; the whole addon in Node, at every end that its objects can come to, with the
 // first two; then the decoders and the encoder under libFuzzer.
-//   node scripts/native-checks.mjs                  the short form, which the tests run: under half a minute
+//   node scripts/native-checks.mjs                  the short form, which the tests run: about a minute
 //   node scripts/native-checks.mjs --seconds 3600   fuzzes for so long; what it learns stays in .cache/fuzz
 // Needs clang with its runtime (Debian: clang, libclang-rt-14-dev). Ends with 1 where something does not hold, and libFuzzer
 // then says where it has put the input.

@@ -51,4 +51,4 @@ export function temporaryFolder(t: Teardown): string {
   return folder
 }
 
-const DEADLINE_MS = 120_000
+const DEADLINE_MS = 240_000
