@@ -23,7 +23,8 @@ export interface Link {
   readonly isFree: boolean
   /** The bytes are the link's from now on. */
   write(bytes: Buffer): void
-  /** The bytes are the caller's again when the call returns. */
+  /** true where what is lent now is the caller's again when the call returns; else it is when the link is free again */
+  readonly takesAtOnce: boolean
   lend(bytes: Buffer): void
   pause(): void
   resume(): void

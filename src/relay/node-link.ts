@@ -53,9 +53,12 @@ export class NodeLink implements Link {
     if (this.#socket.writable) this.#socket.write(bytes, this.#written)
   }
 
+  get takesAtOnce(): boolean {
+    return this.isFree && this.#socket instanceof TLSSocket
+  }
+
   lend(bytes: Buffer): void {
-    const isFree = this.#socket.writableLength === 0 && this.#socket instanceof TLSSocket
-    this.write(isFree ? bytes : Buffer.from(bytes))
+    this.write(bytes)
   }
 
   pause(): void {

@@ -53,8 +53,10 @@ export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
     const { bytes: arena } = this.#parts.arena
     const start = bytes.byteOffset - arena.byteOffset
     if (bytes.buffer === arena.buffer && start >= FRAME_HEADROOM && bytes.length <= MAX_CHUNK_BYTES) {
-      const frame = this.#parts.framing.encodeFrameInto(arena, start, bytes.length, maskingKey())
-      return this.link!.lend(arena.subarray(frame, start + bytes.length))
+      const encoded = this.#parts.framing.encodeFrameInto(arena, start, bytes.length, maskingKey())
+      const frame = arena.subarray(encoded, start + bytes.length)
+      const link = this.link!
+      return link.takesAtOnce ? link.lend(frame) : link.write(Buffer.from(frame))
     }
     for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES) {
       this.link!.write(encodeChunkFrame(bytes.subarray(at, at + MAX_CHUNK_BYTES), maskingKey()))

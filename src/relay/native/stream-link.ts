@@ -60,6 +60,8 @@ export class StreamLink implements Link, StreamSocketOptions {
     }
   }
 
+  readonly takesAtOnce = true
+
   lend(bytes: Buffer): void {
     this.write(bytes)
   }

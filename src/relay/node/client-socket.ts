@@ -7,6 +7,7 @@ import { tellFinFromReset } from '../fin-or-reset.js'
 export class NodeClientSocket implements ClientSocket {
   readonly #socket: Socket
   readonly #log: Log
+  #isGathering = false
 
   /** The socket must allow for half-open connections. */
   constructor(socket: Socket, log: Log) {
@@ -34,10 +35,14 @@ export class NodeClientSocket implements ClientSocket {
   }
 
   write(bytes: Buffer): void {
+    // Behind a large piece there is more as a rule: they go to the kernel together, at the end of this turn.
+    if (bytes.length >= LARGE_BYTES) this.#gather()
     this.#socket.write(bytes)
+    if (bytes.length < LARGE_BYTES) this.#flush()
   }
 
   end(bytes?: Buffer): void {
+    this.#flush()
     if (bytes === undefined) this.#socket.end()
     else this.#socket.end(bytes)
   }
@@ -52,8 +57,22 @@ export class NodeClientSocket implements ClientSocket {
 
   flushed(callback: () => void): void {
     if (this.#socket.destroyed) return
+    this.#flush()
     // The callback of an empty write comes when all that was written before it is with the kernel.
     this.#socket.write(NOTHING, callback)
+  }
+
+  #gather(): void {
+    if (this.#isGathering) return
+    this.#isGathering = true
+    this.#socket.cork()
+    setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    if (!this.#isGathering) return
+    this.#isGathering = false
+    this.#socket.uncork()
   }
 
   reset(): void {
@@ -66,3 +85,5 @@ export class NodeClientSocket implements ClientSocket {
 }
 
 const NOTHING = Buffer.alloc(0)
+// A TLS record has 16 KiB at most.
+const LARGE_BYTES = 12 * 1024

@@ -4,10 +4,10 @@ import type { Log } from '../../log.js'
 import type { Engine } from '../engine.js'
 import type { GatewayDialer } from '../gateway-dialer.js'
 import { NodeClientSocket } from './client-socket.js'
-import { ARENA_BYTES, NodeGatewaySocket } from './gateway-socket.js'
+import { Arenas, NodeGatewaySocket } from './gateway-socket.js'
 
 export function nodeEngine(dialer: GatewayDialer, log: Log): Engine {
-  const arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
+  const arenas = new Arenas()
   return {
     name: 'node',
     listen: (port, onClient) =>
@@ -25,7 +25,7 @@ export function nodeEngine(dialer: GatewayDialer, log: Log): Engine {
           })
         })
       }),
-    dial: (options, events) => new NodeGatewaySocket(dialer, arena, options, events),
+    dial: (options, events) => new NodeGatewaySocket(dialer, arenas, options, events),
   }
 }
 

@@ -20,16 +20,17 @@ import { NodeLink } from '../node-link.js'
 import { upgrade } from '../upgrade.js'
 
 export class NodeGatewaySocket extends FramedSocket<FrameDecoder> {
-  readonly #arena: Buffer
+  readonly #arenas: Arenas
+  // Of the frame that is under way, where the kernel has not taken it yet.
+  #arena: Buffer | undefined
   // What the client has sent since the frame that is under way.
   #gathered: Buffer[] = []
   #gatheredBytes = 0
   readonly #sink: Pick<SocketWriter, 'write'> = { write: (pieces) => this.#deliver(pieces) }
 
-  /** @param arena of ARENA_BYTES, where frames are made: of use within one call alone */
-  constructor(dialer: GatewayDialer, arena: Buffer, options: GatewayOptions, events: GatewayEvents) {
+  constructor(dialer: GatewayDialer, arenas: Arenas, options: GatewayOptions, events: GatewayEvents) {
     super(options, createDecoder({ maxMessageBytes: options.maxMessageBytes }), events)
-    this.#arena = arena
+    this.#arenas = arenas
     this.dialled(upgrade(dialer, options.token, this))
   }
 
@@ -55,6 +56,7 @@ export class NodeGatewaySocket extends FramedSocket<FrameDecoder> {
   }
 
   override drained(): void {
+    this.#returnArena()
     if (this.mayWrite && this.#gatheredBytes > 0) this.#sendGathered()
     super.drained()
   }
@@ -73,7 +75,7 @@ export class NodeGatewaySocket extends FramedSocket<FrameDecoder> {
 
   // One frame, of all that is gathered as a rule.
   #sendGathered(): void {
-    const arena = this.#arena
+    const arena = this.#arenas.take()
     let end = FRAME_HEADROOM
     while (this.#gathered.length > 0) {
       const room = FRAME_HEADROOM + MAX_CHUNK_BYTES - end
@@ -89,7 +91,16 @@ export class NodeGatewaySocket extends FramedSocket<FrameDecoder> {
     }
     const bytes = end - FRAME_HEADROOM
     this.#gatheredBytes -= bytes
-    this.link!.lend(arena.subarray(encodeFrameInto(arena, FRAME_HEADROOM, bytes, maskingKey()), end))
+    const start = encodeFrameInto(arena, FRAME_HEADROOM, bytes, maskingKey())
+    this.#arena = arena
+    const isTaken = this.link!.takesAtOnce
+    this.link!.lend(arena.subarray(start, end))
+    if (isTaken || this.link!.isFree) this.#returnArena()
+  }
+
+  #returnArena(): void {
+    if (this.#arena !== undefined) this.#arenas.give(this.#arena)
+    this.#arena = undefined
   }
 
   #deliver(pieces: readonly Uint8Array[]): number {
@@ -101,5 +112,18 @@ export class NodeGatewaySocket extends FramedSocket<FrameDecoder> {
   }
 }
 
-export const ARENA_BYTES = FRAME_HEADROOM + MAX_CHUNK_BYTES
+/** Memory where frames are made, on loan until the kernel has taken them. */
+export class Arenas {
+  #free: Buffer[] = []
+
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(FRAME_HEADROOM + MAX_CHUNK_BYTES)
+  }
+
+  give(arena: Buffer): void {
+    if (this.#free.length < MAX_FREE) this.#free.push(arena)
+  }
+}
+
+const MAX_FREE = 4
 const SMALL_BYTES = 4 * 1024
