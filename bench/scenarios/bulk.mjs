@@ -14,7 +14,7 @@ export function cases({ quick }) {
       key: { scheme, direction },
       scheme,
       participants: [...BULK, ...PEER_NAMES],
-      ...transfer({ kind: direction, megabytes: quick ? 64 : 256 }),
+      ...transfer({ kind: direction, megabytes: quick ? 64 : 768 }),
     })),
   )
 }

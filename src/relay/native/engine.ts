@@ -9,6 +9,7 @@ import type { Engine } from '../engine.js'
 import type { GatewayDialer } from '../gateway-dialer.js'
 import { NativeClientSocket } from './client-socket.js'
 import { NativeGatewaySocket, type NativeParts } from './gateway-socket.js'
+import { Turns } from './turns.js'
 
 export type NativeAddon = Required<Pick<Addon, 'framing' | 'sockets'>>
 
@@ -24,6 +25,7 @@ export function nativeEngine(
     dialer,
     arena,
     inbox: Buffer.allocUnsafeSlow(INBOX_BYTES),
+    turns: new Turns(),
   }
   // Above the watermark there is what was under way when the gateway was paused: a message, at the most.
   const maxQueuedBytes = limits.downHighBytes + limits.maxMessageBytes + INBOX_BYTES + arena.bytes.length

@@ -17,6 +17,7 @@ import { NodeLink } from '../node-link.js'
 import { upgrade } from '../upgrade.js'
 import type { NativeClientSocket } from './client-socket.js'
 import { StreamLink } from './stream-link.js'
+import type { Turns } from './turns.js'
 
 /** What all tunnels of an engine share. */
 export interface NativeParts {
@@ -27,6 +28,7 @@ export interface NativeParts {
   readonly arena: ReadArena
   /** where Node's sockets read */
   readonly inbox: Buffer
+  readonly turns: Turns
 }
 
 export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
@@ -34,6 +36,11 @@ export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
   #client!: NativeClientSocket
   // Payload that the tunnel has been told of.
   #toldBytes = 0
+  // What has come in this turn of the loop, and whether that is enough for it.
+  #turn = 0
+  #turnBytes = 0
+  #rests = false
+  #isPaused = false
 
   constructor(parts: NativeParts, options: GatewayOptions, events: GatewayEvents) {
     const { maxMessageBytes } = options
@@ -63,8 +70,19 @@ export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
     }
   }
 
+  override pause(): void {
+    this.#isPaused = true
+    super.pause()
+  }
+
+  override resume(): void {
+    this.#isPaused = false
+    if (!this.#rests) super.resume()
+  }
+
   received(count: number): void {
     if (this.isOver) return
+    this.#countTurn(count)
     if (!this.events.streams) return this.bytes(this.#parts.inbox.subarray(0, count))
     let passed: number
     try {
@@ -103,6 +121,21 @@ export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
     return link
   }
 
+  // libuv reads on for as long as there is something, 2 MiB at most: the others wait that long.
+  #countTurn(count: number): void {
+    const turn = this.#parts.turns.now()
+    if (turn !== this.#turn) this.#turnBytes = 0
+    this.#turn = turn
+    this.#turnBytes += count
+    if (this.#turnBytes < TURN_BYTES || this.#rests) return
+    this.#rests = true
+    super.pause()
+    setImmediate(() => {
+      this.#rests = false
+      if (!this.#isPaused) super.resume()
+    })
+  }
+
   // A push has handed its payload to the client's socket.
   #passed(events: number): void {
     if ((events & FRAME_EVENT.queued) !== 0) this.#client.queues()
@@ -122,3 +155,6 @@ export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
     this.happened(events)
   }
 }
+
+// bench/README.md, turns.
+const TURN_BYTES = 256 * 1024
