@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { matchWhole } from '../support/match-whole.js'
 import { missingTools } from './harness.js'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -55,7 +56,7 @@ t.test('a run prints tables and goals, and writes every round down', needs, asyn
   const { cases } = JSON.parse(readFileSync(json, 'utf8'))
   const one = cases.find(({ id }: { id: string }) => id === 'bulk/ws/up')
   for (const name of ['node', 'copy'])
-    t.match(one.figures[name], { cpu: [Number, Number], throughput: [Number, Number] })
+    matchWhole(t, one.figures[name], { cpu: [Number, Number], throughput: [Number, Number] })
 })
 
 function bench(...args: readonly string[]) {
