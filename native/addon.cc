@@ -164,6 +164,25 @@ class LoopMember {
   bool is_listed_ = false;
 };
 
+class SocketObject;
+
+// Payload on its way to one socket, gathered from several small reads (a TLS record is 16 KiB) so that the kernel is
+// called, and the peer woken, once. At most one socket of a thread has any.
+struct Batch {
+  static constexpr size_t kBytes = 256 * 1024;
+
+  uint8_t* bytes = nullptr;
+  size_t size = 0;
+  SocketObject* owner = nullptr;
+
+  ~Batch() { free(bytes); }
+
+  bool Has(size_t more) {
+    if (bytes == nullptr) bytes = static_cast<uint8_t*>(malloc(kBytes));
+    return bytes != nullptr && more <= kBytes - size;
+  }
+};
+
 // What the sockets of one environment share. Freed when the last of libuv's handles is closed.
 struct Sockets {
   // Where every read of every socket goes, one at a time: an idle socket owns no memory for it. Room before it for the
@@ -179,6 +198,7 @@ struct Sockets {
   uint8_t* arena = nullptr;
   // Keeps it, as JavaScript has it.
   napi_ref described_arena = nullptr;
+  Batch batch;
   size_t closing = 0;
   bool torn_down = false;
 
@@ -281,24 +301,71 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
     self.TypeTag(&kTag);
     self.DefineProperty(Napi::PropertyDescriptor::Value("options", info[1]));
     sockets_->List(this);
+    is_open_ = true;
   }
 
   ~SocketObject() { Release(); }
 
   SystemResult WritePieces(const struct iovec* pieces, size_t count) {
-    const SystemResult result = socket_.Write(pieces, count);
+    SystemResult result;
+    Batch* batch = &sockets_->batch;
+    if (batch->owner == this && count < kJoined) {
+      // One call for both.
+      struct iovec joined[kJoined];
+      joined[0] = {batch->bytes, batch->size};
+      memcpy(joined + 1, pieces, count * sizeof(*pieces));
+      batch->owner = nullptr;
+      batch->size = 0;
+      result = socket_.Write(joined, count + 1);
+    } else {
+      result = FlushBatch();
+      if (result.ok()) result = socket_.Write(pieces, count);
+    }
     return result.ok() ? Watch() : Settled(result);
+  }
+
+  // The same a little later: with what follows, or at the next Flush. A failure then comes by callback.
+  SystemResult Gather(const struct iovec* pieces, size_t count) {
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) total += pieces[i].iov_len;
+    Batch* batch = &sockets_->batch;
+    if (batch->owner != this) FlushBatchOf(sockets_);
+    // Behind a queue there is nothing to be won.
+    if (socket_.queued_bytes() > 0 || !batch->Has(total)) return WritePieces(pieces, count);
+    batch->owner = this;
+    for (size_t i = 0; i < count; i++) {
+      memcpy(batch->bytes + batch->size, pieces[i].iov_base, pieces[i].iov_len);
+      batch->size += pieces[i].iov_len;
+    }
+    return {};
+  }
+
+  // Whosever it is.
+  static void FlushBatchOf(Sockets* sockets) {
+    SocketObject* owner = sockets->batch.owner;
+    if (owner == nullptr) return;
+    const SystemResult result = owner->FlushBatch();
+    if (result.ok()) return;
+    owner->Break(result);
+    owner->tells_failure_ = true;
+    owner->Watch();
   }
 
   // Some of a stream is missing: nothing may follow it, an end least of all.
   SystemResult Break(SystemResult result) { return Settled(socket_.Break(result)); }
 
-  size_t queued_bytes() const { return socket_.queued_bytes(); }
+  size_t queued_bytes() const {
+    return socket_.queued_bytes() + (sockets_->batch.owner == this ? sockets_->batch.size : 0);
+  }
+
+  // without what is gathered
+  size_t waiting_bytes() const { return socket_.queued_bytes(); }
 
   void Release() override { LetGoOf(&StreamSocket::Destroy); }
 
  private:
   enum class Reading { kNo, kYes, kOver };
+  static constexpr size_t kJoined = 65;
   static constexpr uint32_t kFewPieces = 32;
   static constexpr uint32_t kMaxPieces = 65536;
 
@@ -318,7 +385,7 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   static void OnEvents(void* socket, int events) { static_cast<SocketObject*>(socket)->Ready(events); }
 
   Napi::Value QueuedBytes(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(socket_.queued_bytes()));
+    return Napi::Number::New(info.Env(), static_cast<double>(queued_bytes()));
   }
 
   Napi::Value Write(const Napi::CallbackInfo& info) {
@@ -363,7 +430,8 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
 
   Napi::Value End(const Napi::CallbackInfo& info) {
     const bool had_ended = socket_.ended();
-    SystemResult result = Settled(socket_.End());
+    SystemResult result = FlushBatch();
+    result = Settled(result.ok() ? socket_.End() : result);
     // No callback comes out of a call of the caller's own: this one waits for the loop, by way of a watch.
     if (result.ok() && socket_.ended() && !had_ended) {
       tells_end_ = true;
@@ -410,8 +478,24 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
     return info.This();
   }
 
+  // What was gathered for this socket, if anything was.
+  SystemResult FlushBatch() {
+    Batch* batch = &sockets_->batch;
+    if (batch->owner != this) return {};
+    const struct iovec piece = {batch->bytes, batch->size};
+    batch->owner = nullptr;
+    batch->size = 0;
+    const SystemResult result = socket_.Write(&piece, 1);
+    return result.ok() ? Watch() : Settled(result);
+  }
+
   void LetGoOf(void (StreamSocket::*how)()) {
-    if (sockets_ != nullptr) {
+    if (is_open_) {
+      is_open_ = false;
+      if (sockets_->batch.owner == this) {
+        sockets_->batch.owner = nullptr;
+        sockets_->batch.size = 0;
+      }
       sockets_->Unlist(this);
       Rest();
       sockets_->Close(&watcher_);
@@ -422,7 +506,7 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   int Interest() const {
     if (socket_.descriptor() < 0) return 0;
     int events = 0;
-    if (socket_.wants_writable() || tells_end_) events |= SocketWatcher::kWritable;
+    if (socket_.wants_writable() || tells_end_ || tells_failure_) events |= SocketWatcher::kWritable;
     if (reading_ == Reading::kYes) events |= SocketWatcher::kReadable;
     // A peer that goes while nobody reads is noticed once; a FIN would otherwise be told over and over.
     if (reading_ == Reading::kNo && watches_paused_ && reads_ && !saw_disconnect_)
@@ -503,6 +587,7 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   bool DrainOnce(Napi::Object self) {
     const SystemResult result = socket_.Drain();
     if (!result.ok()) {
+      tells_failure_ = false;
       if (ReadsOut()) return Watched(self);
       Fail(self, result);
       return false;
@@ -558,6 +643,10 @@ class SocketObject final : public Napi::ObjectWrap<SocketObject>, public LoopMem
   bool reads_ = false;
   // `onClosed` is still to come.
   bool tells_end_ = false;
+  // `onFailed` is still to come.
+  bool tells_failure_ = false;
+  // Between construction and Release.
+  bool is_open_ = false;
 };
 
 class ListenerObject final : public Napi::ObjectWrap<ListenerObject>, public LoopMember {
@@ -678,6 +767,11 @@ Napi::Value ReadArena(const Napi::CallbackInfo& info) {
   return Napi::Value(env, described);
 }
 
+Napi::Value Flush(const Napi::CallbackInfo& info) {
+  SocketObject::FlushBatchOf(static_cast<Sockets*>(info.Data()));
+  return info.Env().Undefined();
+}
+
 void TearDown(napi_async_cleanup_hook_handle, void* data) {
   auto* sockets = static_cast<Sockets*>(data);
   sockets->torn_down = true;
@@ -703,6 +797,7 @@ void ExportSockets(Napi::Env env, Napi::Object exports) {
   Napi::Object all = Napi::Object::New(env);
   all.Set("StreamSocket", SocketObject::Define(env, sockets));
   all.Set("LoopbackListener", ListenerObject::Define(env, sockets));
+  all.Set("flush", Napi::Function::New<Flush>(env, "flush", sockets));
   all.Set("readArena", Napi::Function::New<ReadArena>(env, "readArena", sockets));
   exports.Set("sockets", all);
 }
@@ -777,7 +872,7 @@ class KeepingSink final : public PayloadSink {
 // side, since a list of a thousand tiny pieces costs the kernel more than that.
 class WriterSink final : public PayloadSink {
  public:
-  explicit WriterSink(SocketObject* writer) : writer_(writer) {}
+  WriterSink(SocketObject* writer, bool gathers) : writer_(writer), gathers_(gathers) {}
 
   void Take(Bytes piece) override {
     if (piece.size > kSmallBytes) {
@@ -816,13 +911,16 @@ class WriterSink final : public PayloadSink {
   }
 
   void Flush() {
-    if (count_ > 0 && result_.ok()) result_ = writer_->WritePieces(pieces_, count_);
-    if (!result_.ok()) result_ = writer_->Break(result_);
+    if (count_ > 0 && result_.ok()) {
+      result_ = gathers_ ? writer_->Gather(pieces_, count_) : writer_->WritePieces(pieces_, count_);
+      if (!result_.ok()) writer_->Break(result_);
+    }
     count_ = 0;
     small_bytes_ = 0;
   }
 
   SocketObject* writer_;
+  const bool gathers_;
   SystemResult result_;
   size_t count_ = 0;
   size_t small_bytes_ = 0;
@@ -873,10 +971,10 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
     }
     SocketObject* writer = SocketObject::Of(info[1].As<Napi::Object>());
     if (writer == nullptr) return PushToForeign(env, bytes, info[1].As<Napi::Object>());
-    WriterSink sink(writer);
+    WriterSink sink(writer, false);
     unsigned events = decoder_.Push(bytes, &sink);
     if (!Succeeded(env, sink.Finish())) return env.Undefined();
-    if (writer->queued_bytes() > 0) events |= kEventQueued;
+    if (writer->waiting_bytes() > 0) events |= kEventQueued;
     return Napi::Number::New(env, events);
   }
 
@@ -905,11 +1003,11 @@ class DecoderObject final : public Napi::ObjectWrap<DecoderObject> {
       return env.Undefined();
     }
     const uint64_t before = decoder_.payload_bytes();
-    WriterSink sink(socket_);
+    WriterSink sink(socket_, info[1].ToBoolean().Value());
     const unsigned events = decoder_.Push({inbox_.data, count}, &sink);
     if (!Succeeded(env, sink.Finish())) return env.Undefined();
-    if ((events & ~kEventPayload) != 0 || socket_->queued_bytes() > 0)
-      return Napi::Number::New(env, -static_cast<double>(events | (socket_->queued_bytes() > 0 ? kEventQueued : 0)));
+    if ((events & ~kEventPayload) != 0 || socket_->waiting_bytes() > 0)
+      return Napi::Number::New(env, -static_cast<double>(events | (socket_->waiting_bytes() > 0 ? kEventQueued : 0)));
     return Napi::Number::New(env, static_cast<double>(decoder_.payload_bytes() - before));
   }
 

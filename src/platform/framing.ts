@@ -59,9 +59,10 @@ export interface PassingDecoder extends FrameDecoder {
   passTo(inbox: Uint8Array, socket: StreamSocket): void
   /**
    * As `push(inbox.subarray(0, count), socket)`. Returns how many bytes of payload were written where nothing else came
-   * up and nothing is queued; else the negated bits of FRAME_EVENT.
+   * up and nothing is queued; else the negated bits of FRAME_EVENT. With `gathers` the socket need not send it yet: more is on
+   * its way, or NativeSockets.flush (keep the socket until then). What goes wrong then is told by its `onFailed`.
    */
-  pass(count: number): number
+  pass(count: number, gathers: boolean): number
 }
 
 export interface FramingFailure {

@@ -63,4 +63,9 @@ export interface NativeSockets {
     options: LoopbackListenerOptions,
   ) => LoopbackListener
   readArena(): ReadArena
+  /**
+   * Sends what `PassingDecoder.pass` has gathered. Every call of the socket's does so for its own, in order; this is for the
+   * end of a turn, when nothing follows.
+   */
+  flush(): void
 }

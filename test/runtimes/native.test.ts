@@ -14,6 +14,7 @@ const SUITES = [
   'native/socket-writer-addon',
   'native/stream-socket',
   'native/stream-socket-ends',
+  'native/gathering',
   'native/loopback-listener',
   'native/framing',
 ]

@@ -25,7 +25,7 @@ export function nativeEngine(
     dialer,
     arena,
     inbox: Buffer.allocUnsafeSlow(INBOX_BYTES),
-    turns: new Turns(),
+    turns: new Turns(() => sockets.flush()),
   }
   // Above the watermark there is what was under way when the gateway was paused: a message, at the most.
   const maxQueuedBytes = limits.downHighBytes + limits.maxMessageBytes + INBOX_BYTES + arena.bytes.length

@@ -50,7 +50,7 @@ export class NodeGatewaySocket extends FramedSocket<FrameDecoder> {
     if (this.link!.isFree) this.#sendGathered()
   }
 
-  override sendClose(code: number): void {
+  protected override sendClose(code: number): void {
     while (this.mayWrite && this.#gatheredBytes > 0) this.#sendGathered()
     super.sendClose(code)
   }
