@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeChunk } from '../dist/wire/chunk.js'
 import { encodeChunkFrame } from '../dist/wire/client-frame.js'
-import { pairs, row } from './pairs.mjs'
+import { cpuPerGb, pairs, row } from './pairs.mjs'
 
 const MB = 64
 const PAIRS = 11
@@ -23,15 +23,15 @@ try {
   console.log('|---|---|---|---|')
   for (const bytes of [1024, 16 * 1024, 64 * 1024, 256 * 1024]) {
     const payload = Buffer.alloc(bytes, 0x61)
-    const ours = () => cpu(bytes, () => encodeChunkFrame(payload, 0x12345678))
+    const ours = () => cpuPerGb(MB, bytes, () => encodeChunkFrame(payload, 0x12345678))
     row(
       `${bytes / 1024} KiB, ws alone`,
-      await pairs(PAIRS, ours, () => cpu(bytes, () => theirs(payload, mask(plain.mask)))),
+      await pairs(PAIRS, ours, () => cpuPerGb(MB, bytes, () => theirs(payload, mask(plain.mask)))),
     )
     if (native) {
       row(
         `${bytes / 1024} KiB, ws + bufferutil`,
-        await pairs(PAIRS, ours, () => cpu(bytes, () => theirs(payload, native.mask))),
+        await pairs(PAIRS, ours, () => cpuPerGb(MB, bytes, () => theirs(payload, native.mask))),
       )
     }
   }
@@ -54,15 +54,6 @@ function theirs(payload, xor) {
   const target = Buffer.allocUnsafe(14)
   xor(message, key, message, 0, message.length)
   return [target, message]
-}
-
-// Own CPU time, user and system, scaled to one gigabyte.
-function cpu(bytes, work) {
-  const rounds = (MB * 1024 * 1024) / bytes
-  const before = process.cpuUsage()
-  for (let i = 0; i < rounds; i++) work()
-  const { user, system } = process.cpuUsage(before)
-  return ((user + system) / 1e6) * (1024 / MB)
 }
 
 function bufferUtil() {

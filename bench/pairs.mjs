@@ -27,3 +27,12 @@ export function row(label, { a, b, ratio, spread }, digits = 2) {
     `| ${label} | ${text(a)} | ${text(b)} | **${text(ratio)}** (${text(spread[0])}–${text(spread[1])}) |`,
   )
 }
+
+/** Own CPU seconds, user and system, of `work` on so many bytes, over and over for `megabytes`, scaled to one gigabyte. */
+export function cpuPerGb(megabytes, bytes, work) {
+  const rounds = (megabytes * 1024 * 1024) / bytes
+  const before = process.cpuUsage()
+  for (let i = 0; i < rounds; i++) work()
+  const { user, system } = process.cpuUsage(before)
+  return ((user + system) / 1e6) * (1024 / megabytes)
+}

@@ -7,7 +7,7 @@
  */
 import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Framing } from './framing.js'
+import type { NativeFraming } from './framing.js'
 import type { ProcessControl } from './process-control.js'
 import type { NativeSockets } from './stream-socket.js'
 import { reasonOf } from './system-call-error.js'
@@ -18,7 +18,7 @@ export interface Addon {
   readonly version: string
   /** absent off Linux */
   readonly process?: ProcessControl
-  readonly framing?: Framing
+  readonly framing?: NativeFraming
   /** absent on Bun */
   readonly sockets?: NativeSockets
 }
@@ -39,6 +39,39 @@ export function loadAddon(folder: URL = PACKAGE): AddonLookup {
   const lookup = look(folder)
   lookups.set(folder.href, lookup)
   return lookup
+}
+
+/** Files that are there and will not load, in one line; empty where there are none. */
+export function brokenText({ broken }: AddonLookup): string {
+  return broken.map(({ path, reason }) => `${path}: ${reason}`).join('; ')
+}
+
+/** What a native engine stands on. */
+export interface NativeDataPath {
+  readonly framing: NativeFraming
+  readonly sockets: NativeSockets
+}
+
+export interface DataPathLookup {
+  /** undefined where it is not to be had here */
+  readonly dataPath?: NativeDataPath
+  readonly path?: string
+  /** of what loaded, and could not carry bytes: Bun lets no addon use its loop */
+  readonly hasAddon: boolean
+  /** files that would not load, as brokenText says it */
+  readonly broken: string
+}
+
+/** Whether the addon can carry a relay's bytes here. Never throws. */
+export function nativeDataPath(): DataPathLookup {
+  const lookup = loadAddon()
+  const { framing, sockets } = lookup.addon ?? {}
+  return {
+    ...(framing && sockets && { dataPath: { framing, sockets } }),
+    ...(lookup.path !== undefined && { path: lookup.path }),
+    hasAddon: lookup.addon !== undefined,
+    broken: brokenText(lookup),
+  }
 }
 
 function look(folder: URL): AddonLookup {

@@ -65,6 +65,11 @@ export interface PassingDecoder extends FrameDecoder {
   pass(count: number, gathers: boolean): number
 }
 
+/** Framing as the addon has it. */
+export interface NativeFraming extends Framing {
+  createDecoder(options: FrameDecoderOptions): PassingDecoder
+}
+
 export interface FramingFailure {
   readonly code: 'ERR_GATEWAY_PROTOCOL' | 'ERR_CHUNK_MALFORMED' | 'ERR_CHUNK_TOO_LARGE'
   /** what was expected and what came; holds none of the bytes */

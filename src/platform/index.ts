@@ -1,5 +1,5 @@
 /** What this machine offers: for each capability, what serves it and why. */
-import { loadAddon } from './addon.js'
+import { loadAddon, nativeDataPath } from './addon.js'
 import { type NativeImplementation, processControl } from './process-controls.js'
 import { tracerPid } from './tracer.js'
 
@@ -69,15 +69,13 @@ function tracer(native: Capability): Capability {
 }
 
 function dataPath(engine: 'native' | 'node' | undefined): Pick<Capabilities, 'framing' | 'socket-writes'> {
-  const { addon, path, broken } = loadAddon()
-  const isThere = addon?.framing !== undefined && addon.sockets !== undefined
-  if (isThere && engine !== 'node') {
-    const native = { implementation: 'addon', why: `the native engine: ${path}` } as const
-    return { framing: native, 'socket-writes': native }
+  const { dataPath: native, path, hasAddon, broken } = nativeDataPath()
+  if (native !== undefined && engine !== 'node') {
+    const served = { implementation: 'addon', why: `the native engine: ${path}` } as const
+    return { framing: served, 'socket-writes': served }
   }
-  const reasons = broken.map((file) => `${file.path}: ${file.reason}`).join('; ')
-  const absent = reasons || (addon ? 'the addon has no sockets on this runtime' : 'no addon here')
-  const why = isThere ? 'as asked for' : absent
+  const absent = broken || (hasAddon ? 'the addon has no sockets on this runtime' : 'no addon here')
+  const why = native === undefined ? absent : 'as asked for'
   return {
     framing: {
       implementation: 'typescript',

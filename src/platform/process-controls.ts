@@ -1,5 +1,5 @@
 /** Who serves ProcessControl here: the addon, else a foreign function interface. */
-import { loadAddon } from './addon.js'
+import { brokenText, loadAddon } from './addon.js'
 import { loadBunFfi } from './bun-ffi.js'
 import { koffiPackages, type LibcLookup, loadKoffi } from './koffi.js'
 import { KNOWN_ARCHITECTURES, processControlOver } from './libc-process-control.js'
@@ -25,12 +25,12 @@ export function processControl(): ControlLookup {
 /** The one that is named, whether or not it is preferred, or why it is absent. Never throws. */
 export function processControlBy(implementation: NativeImplementation): ControlLookup {
   if (implementation !== 'addon') return overLibc(implementation)
-  const { addon, path, broken } = loadAddon()
+  const lookup = loadAddon()
+  const { addon, path } = lookup
   if (addon?.process !== undefined) {
     return { control: addon.process, implementation, why: `${path} (interface ${addon.version})` }
   }
-  const reasons = broken.map((file) => `${file.path}: ${file.reason}`)
-  return { absent: `addon: ${reasons.join('; ') || `none for ${process.platform}-${process.arch}`}` }
+  return { absent: `addon: ${brokenText(lookup) || `none for ${process.platform}-${process.arch}`}` }
 }
 
 let lookup: ControlLookup | undefined

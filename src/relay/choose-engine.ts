@@ -2,7 +2,7 @@
 import { ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
 import type { Log } from '../log.js'
-import { loadAddon } from '../platform/addon.js'
+import { nativeDataPath } from '../platform/addon.js'
 import type { Engine, EngineName } from './engine.js'
 import type { GatewayDialer } from './gateway-dialer.js'
 import { nativeEngine } from './native/engine.js'
@@ -16,14 +16,12 @@ export function chooseEngine(
   dialer: GatewayDialer,
   options: { readonly limits: Limits; readonly log: Log },
 ): Engine {
-  const { addon, broken } = loadAddon()
-  const { framing, sockets } = addon ?? {}
-  if (choice !== 'node' && framing !== undefined && sockets !== undefined)
-    return nativeEngine({ framing, sockets }, dialer, options)
-  if (choice !== 'native') return nodeEngine(dialer, options.log)
-  const reasons = broken.map(({ path, reason }) => `${path}: ${reason}`).join('; ')
+  if (choice === 'node') return nodeEngine(dialer, options.log)
+  const { dataPath, hasAddon, broken } = nativeDataPath()
+  if (dataPath !== undefined) return nativeEngine(dataPath, dialer, options)
+  if (choice === 'auto') return nodeEngine(dialer, options.log)
   const why =
-    reasons || (addon ? 'this runtime lets no addon use its event loop' : 'there is no addon for it')
+    broken || (hasAddon ? 'this runtime lets no addon use its event loop' : 'there is no addon for it')
   throw new ProxyError('ERR_ENGINE', `the native engine cannot be had here: ${why}`, {
     hint: 'engine auto takes the portable one then',
   })

@@ -6,7 +6,7 @@
  */
 import { performance } from 'node:perf_hooks'
 import type { SecureContext } from 'node:tls'
-import { ProxyError } from '../errors.js'
+import { codeOf, ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
 import type { Log } from '../log.js'
 import { reasonOf } from '../platform/index.js'
@@ -66,15 +66,6 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   const { maxMessageBytes, closeTimeoutMs, upHighBytes: highBytes } = limits
   const dial = (events: GatewayEvents) =>
     engine.dial({ token: token.reveal(), maxMessageBytes, closeTimeoutMs, highBytes }, events)
-  const pool = new WarmPool({
-    size: options.prewarm ?? 0,
-    ttlMs: limits.prewarmTtlMs,
-    pingMs: limits.pingMs,
-    pongTimeoutMs: limits.pongTimeoutMs,
-    dial,
-    log,
-    now: () => performance.now(),
-  })
   const status = () => statusOf(identity, counters, options.counterMemory ? 'own' : 'host')
   const context: ConnectionContext = {
     dial,
@@ -97,6 +88,16 @@ export async function listenRelay(options: RelayOptions): Promise<Relay> {
   })
   const { port } = listener
   const identity: RelayIdentity = { engine: engine.name, since: new Date().toISOString(), port }
+  // Not before: a relay that cannot listen must not dial, either.
+  const pool = new WarmPool({
+    size: options.prewarm ?? 0,
+    ttlMs: limits.prewarmTtlMs,
+    pingMs: limits.pingMs,
+    pongTimeoutMs: limits.pongTimeoutMs,
+    dial,
+    log,
+    now: () => performance.now(),
+  })
   const ticker = setInterval(() => {
     const now = performance.now()
     for (const connection of connections) connection.tick(now)
@@ -137,7 +138,7 @@ async function listen(
   try {
     return await engine.listen(port, onClient)
   } catch (cause) {
-    const isTaken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE'
+    const isTaken = codeOf(cause) === 'EADDRINUSE'
     const hint = isTaken ? 'the port is taken: choose another, or 0 for any free one' : undefined
     const where = `127.0.0.1:${port}`
     throw new ProxyError('ERR_LISTEN', `cannot listen on ${where}: ${reasonOf(cause)}`, {

@@ -1,5 +1,5 @@
 /** What the host's thread and the relay's own say to each other. All of it survives a structured clone. */
-import { type ErrorCode, ProxyError } from '../errors.js'
+import { codeOf, type ErrorCode, ProxyError } from '../errors.js'
 import type { Limits } from '../limits.js'
 import type { LogFormat, LogLevel } from '../log.js'
 import type { EngineChoice } from './choose-engine.js'
@@ -45,8 +45,7 @@ export interface PlainError {
 
 export function plainError(error: ProxyError): PlainError {
   const { code, message, hint, cause } = error
-  const causeCode = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined
-  return { code, message, hint, causeCode }
+  return { code, message, hint, causeCode: codeOf(cause) }
 }
 
 export function proxyErrorOf({ code, message, hint, causeCode }: PlainError): ProxyError {

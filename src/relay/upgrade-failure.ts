@@ -1,5 +1,5 @@
 /** Names what went wrong between the dial and the upgrade, by where it happened. */
-import { ProxyError } from '../errors.js'
+import { codeOrText, ProxyError } from '../errors.js'
 
 /** How far a connection has come; `secured` is past the handshake, or past the connect where there is no TLS. */
 export type DialProgress = 'connecting' | 'handshaking' | 'secured'
@@ -11,7 +11,7 @@ export type DialProgress = 'connecting' | 'handshaking' | 'secured'
 export function upgradeFailure(failure: number | Error, progress: DialProgress): ProxyError {
   if (typeof failure === 'number') return refusedUpgrade(failure)
   const cause = failure
-  const code = 'code' in cause ? String(cause.code) : cause.message
+  const code = codeOrText(cause)
   if (progress === 'secured') {
     return new ProxyError('ERR_GATEWAY_UPGRADE', `no WebSocket upgrade: ${code}`, { cause })
   }

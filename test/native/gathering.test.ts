@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { loadAddon } from '#src/platform/addon.js'
-import type { PassingDecoder } from '#src/platform/framing.js'
 import type { SystemCallError } from '#src/platform/process-control.js'
 import type { StreamSocket, StreamSocketOptions } from '#src/platform/stream-socket.js'
 import { chunk } from '../conformance/strict-gateway/chunk.js'
@@ -143,7 +142,7 @@ async function tunnels(t: Test) {
     }
     const socket = new (nativeSockets().StreamSocket)(descriptor, options)
     t.teardown(() => socket.destroy())
-    const decoder = framing!.createDecoder({ maxMessageBytes: 1024 * 1024 }) as PassingDecoder
+    const decoder = framing!.createDecoder({ maxMessageBytes: 1024 * 1024 })
     decoder.passTo(INBOX, socket)
     let received: Buffer[] = []
     const ended = once(far, 'end').catch(() => undefined)

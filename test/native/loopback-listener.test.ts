@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { SystemCallError } from '#src/platform/process-control.js'
 import type { LoopbackListener } from '#src/platform/stream-socket.js'
+import { caught } from '../support/caught.js'
 import { eventually, pause, within } from '../support/deadline.js'
 import { nativeSockets, needsSockets } from './accepted.js'
 
@@ -317,14 +318,5 @@ function libc() {
       if (call(descriptor, level, name, value, length) !== 0) throw new Error('getsockopt')
       return value.readInt32LE()
     },
-  }
-}
-
-function caught(call: () => unknown): unknown {
-  try {
-    call()
-    return undefined
-  } catch (error) {
-    return error
   }
 }

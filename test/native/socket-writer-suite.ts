@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Test } from 'tap'
 import type { SystemCallError } from '#src/platform/process-control.js'
+import { caught } from '../support/caught.js'
 import { eventually, pause, within } from '../support/deadline.js'
 import type { OpenWriter } from './implementations.js'
 import { fill, type Kind, type Pair, pairs, readAll, WatchedWriter } from './socket-pair.js'
@@ -353,15 +354,6 @@ export async function socketWriterSuite(t: Test, open: OpenWriter, kind: Kind): 
 function breakOff(far: Pair['far'], kind: Kind): void {
   if (kind === 'tcp') far.resetAndDestroy()
   else far.destroy()
-}
-
-function caught(call: () => unknown): unknown {
-  try {
-    call()
-    return undefined
-  } catch (error) {
-    return error
-  }
 }
 
 function shaped(code: string) {

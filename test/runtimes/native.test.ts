@@ -6,7 +6,7 @@ import t from 'tap'
 import { needingPrograms, programOf } from '../support/cached-program.js'
 import { failuresOf } from '../support/failures.js'
 import { RUNTIME_NAMES, runtimeProgram } from '../support/runtimes.js'
-import { compiledTest, run } from './run.js'
+import { compiledTest, run } from '../support/test-files.js'
 
 const SUITES = [
   'native/socket-writer',

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { needingPrograms, programOf } from '../support/cached-program.js'
 import { failuresOf } from '../support/failures.js'
 import { RUNTIME_NAMES, type RuntimeName, runtimeProgram } from '../support/runtimes.js'
-import { compiledTest, run } from './run.js'
+import { compiledTest, run } from '../support/test-files.js'
 
 // What touches the runtime: sockets, TLS, processes, files. The pure parts are the same everywhere.
 const CORE = ['conformance/head', 'conformance/ends', 'conformance/wire', 'init']

@@ -4,17 +4,15 @@
  */
 import type { Limits } from '../../limits.js'
 import type { Log } from '../../log.js'
-import type { Addon } from '../../platform/addon.js'
+import type { NativeDataPath } from '../../platform/addon.js'
 import type { Engine } from '../engine.js'
 import type { GatewayDialer } from '../gateway-dialer.js'
 import { NativeClientSocket } from './client-socket.js'
 import { NativeGatewaySocket, type NativeParts } from './gateway-socket.js'
 import { Turns } from './turns.js'
 
-export type NativeAddon = Required<Pick<Addon, 'framing' | 'sockets'>>
-
 export function nativeEngine(
-  { framing, sockets }: NativeAddon,
+  { framing, sockets }: NativeDataPath,
   dialer: GatewayDialer,
   { limits, log }: { readonly limits: Limits; readonly log: Log },
 ): Engine {

@@ -3,7 +3,7 @@
  * the addon, which hands payload to the client's socket in the same call.
  */
 import type { Socket } from 'node:net'
-import { FRAME_EVENT, type Framing, type PassingDecoder } from '../../platform/framing.js'
+import { FRAME_EVENT, type NativeFraming, type PassingDecoder } from '../../platform/framing.js'
 import type { SystemCallError } from '../../platform/process-control.js'
 import type { NativeSockets, ReadArena } from '../../platform/stream-socket.js'
 import { MAX_CHUNK_BYTES } from '../../wire/chunk.js'
@@ -22,7 +22,7 @@ import type { Turns } from './turns.js'
 /** What all tunnels of an engine share. */
 export interface NativeParts {
   readonly sockets: NativeSockets
-  readonly framing: Framing
+  readonly framing: NativeFraming
   readonly dialer: GatewayDialer
   /** where the addon's sockets read */
   readonly arena: ReadArena
@@ -44,7 +44,7 @@ export class NativeGatewaySocket extends FramedSocket<PassingDecoder> {
 
   constructor(parts: NativeParts, options: GatewayOptions, events: GatewayEvents) {
     const { maxMessageBytes } = options
-    super(options, parts.framing.createDecoder({ maxMessageBytes }) as PassingDecoder, events)
+    super(options, parts.framing.createDecoder({ maxMessageBytes }), events)
     this.#parts = parts
     this.dialled(upgrade(parts.dialer, options.token, this, parts.inbox))
   }

@@ -1,4 +1,4 @@
-/** Runs programs on other runtimes than that of the tests. */
+/** Compiled test files run as programs of their own: on another runtime, with another engine. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
