@@ -1,6 +1,6 @@
 /**
  * Writes to one connected stream socket without ever blocking: the kernel is tried at once, what it does not take is
- * kept in a queue of its own. One interface, served by the addon (sendmsg on a descriptor of its own) and by node:net.
+ * kept in a queue of its own. The addon's, by sendmsg on a descriptor of its own.
  *
  * Rule 1: bytes leave in the order in which they were given, each once, or the writer fails and says so.
  * Rule 2: what is given belongs to the caller again when the call returns: what has to wait is copied.

@@ -5,8 +5,8 @@
 import fs from 'node:fs'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { createInterface } from 'node:readline'
-import vm from 'node:vm'
 import { type GivenOptions, initUpstreamProxy } from '#src/index.js'
+import { evaluate, tell } from '../support/answering.js'
 
 export interface HostProgram {
   readonly given: GivenOptions
@@ -40,15 +40,3 @@ await evaluate(before)
 syncBuiltinESMExports()
 tell(await init())
 for await (const line of createInterface({ input: process.stdin })) tell(await evaluate(JSON.parse(line)))
-
-async function evaluate(script: string): Promise<unknown> {
-  try {
-    return await vm.runInThisContext(script)
-  } catch (error) {
-    return { threw: String(error) }
-  }
-}
-
-function tell(value: unknown): void {
-  fs.writeSync(1, `${JSON.stringify(value) ?? 'null'}\n`)
-}

@@ -1,16 +1,14 @@
 /** Starts host programs under a user of the test's choice, with all that init needs, and talks to them. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { GivenOptions } from '#src/index.js'
+import { askedProgram } from '../support/asking.js'
 import { caEndpoint } from '../support/ca-endpoint.js'
 import { makeCa } from '../support/certificates.js'
-import { within } from '../support/deadline.js'
 import { RUNTIME_NAMES, runtimeProgram } from '../support/runtimes.js'
 import type { HostReport } from './host-program.js'
 
@@ -87,52 +85,28 @@ export async function startHost(t: Test, settings: HostSettings = {}): Promise<H
     caBundle: join(folder, 'ca-bundle.crt'),
     ...given,
   }
-  const variables = Object.entries({
+  const variables = {
     PATH: '/usr/local/bin:/usr/bin:/bin',
     HOME: folder,
     CLAUDE_CODE_REMOTE: '1',
     CCR_UPSTREAM_PROXY_ENABLED: '1',
     CLAUDE_CODE_REMOTE_SESSION_ID: 'session-1',
     ...env,
-  }).map(([name, value]) => `${name}=${value}`)
-  // Through env(1), which becomes the program: tap adds variables of its own to whatever is spawned.
-  const words = [
-    '-i',
-    ...variables,
-    ...through,
-    program,
-    ...flags,
-    PROGRAM,
-    JSON.stringify({ given: options, before }),
-  ]
-  const child = spawn('env', words, {
+  }
+  const words = [...through, program, ...flags, PROGRAM, JSON.stringify({ given: options, before })]
+  const { child, ended, errors, answer, ask } = askedProgram(t, variables, words, {
     cwd: folder,
-    stdio: 'pipe',
     ...(uid !== undefined && { uid, gid: uid }),
   })
-  t.teardown(() => child.kill('SIGKILL'))
-  let errors = ''
-  child.stderr.on('data', (bytes) => (errors += bytes))
-  child.stdin.on('error', () => undefined)
-  const ended = once(child, 'exit').then(([status, signal]) => signal ?? status)
-  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async (what: string): Promise<unknown> => {
-    const { value, done } = await within(answers.next(), what)
-    if (done) throw new Error(`${what}: it has ended (${await ended}): ${errors}`)
-    return JSON.parse(value)
-  }
   return {
     pid: child.pid!,
     process: child,
     folder,
     tokenFile,
     report: (await answer('the report')) as HostReport,
-    errors: () => errors,
+    errors,
     ended,
-    async ask(script) {
-      child.stdin.write(`${JSON.stringify(script)}\n`)
-      return answer(script)
-    },
+    ask,
   }
 }
 

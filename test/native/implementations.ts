@@ -2,7 +2,6 @@
 import type { Socket } from 'node:net'
 import { loadAddon } from '#src/platform/addon.js'
 import type { Framing } from '#src/platform/framing.js'
-import { netWriter } from '#src/platform/net-writer.js'
 import type { SocketWriter, SocketWriterOptions } from '#src/platform/socket-writer.js'
 import { typescriptFraming } from '#src/wire/framing.js'
 
@@ -20,7 +19,6 @@ export const FRAMINGS = chosen<Framing>([
 ])
 
 export const WRITERS = chosen<OpenWriter>([
-  { name: 'typescript', load: () => netWriter },
   {
     name: 'addon',
     load() {

@@ -1,4 +1,4 @@
-/** The suite of SocketWriter, for every implementation and kind of socket; what is true of the addon's alone is below. */
+/** The suite of SocketWriter, for every kind of socket. */
 import t from 'tap'
 import { present, skipping, WRITERS } from './implementations.js'
 import { socketWriterSuite } from './socket-writer-suite.js'

@@ -7,10 +7,9 @@
  * `provoke(what)`, which a thread of faulty-thread.ts hears.
  */
 import { spawnSync } from 'node:child_process'
-import fs from 'node:fs'
 import { createInterface } from 'node:readline'
-import vm from 'node:vm'
 import { BroadcastChannel } from 'node:worker_threads'
+import { evaluate, tell } from '../support/answering.js'
 
 /** With `program`, the relay alone, in a worker that runs that file; else init. */
 export interface HostSettings {
@@ -91,16 +90,4 @@ function childThrough(port: number, ms: number): string {
     socket.once('data', (bytes) => { process.stdout.write(bytes); process.exit() })`
   const { stdout, error } = spawnSync(process.execPath, ['-e', program], { timeout: ms, encoding: 'utf8' })
   return error === undefined ? stdout : String((error as NodeJS.ErrnoException).code)
-}
-
-async function evaluate(script: string): Promise<unknown> {
-  try {
-    return await vm.runInThisContext(script)
-  } catch (error) {
-    return { threw: String(error) }
-  }
-}
-
-function tell(value: unknown): void {
-  fs.writeSync(1, `${JSON.stringify(value) ?? 'null'}\n`)
 }

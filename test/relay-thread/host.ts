@@ -1,14 +1,10 @@
-/** Starts host programs with a gateway, a token and a client for them, and talks to them. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { GivenOptions, RelayStatus } from '#src/index.js'
-import { within } from '../support/deadline.js'
+import { askedProgram } from '../support/asking.js'
 import { RawClient } from '../support/raw-client.js'
 import { CANARY, type EchoGateway, ESTABLISHED, echoGateway } from './echo-gateway.js'
 import type { HostSettings, SetUp } from './host-program.js'
@@ -68,42 +64,27 @@ export async function startHost(t: Test, options: HostOptions = {}): Promise<Hos
     caPem: options.caPem ?? gateway.caPem,
     logThrows,
   }
-  const variables = Object.entries({
+  const variables = {
     PATH: process.env['PATH'],
     HOME: folder,
     CLAUDE_CODE_REMOTE: '1',
     CCR_UPSTREAM_PROXY_ENABLED: '1',
     CLAUDE_CODE_REMOTE_SESSION_ID: 'session-1',
     ...env,
-  }).map(([name, value]) => `${name}=${value}`)
-  // Through env(1), which becomes the program: tap adds variables of its own to whatever is spawned.
-  const words = ['-i', ...variables, program, ...flags, PROGRAM, JSON.stringify(settings)]
-  const child = spawn('env', words, { cwd: folder, stdio: 'pipe' })
-  t.teardown(() => child.kill('SIGKILL'))
-  let errors = ''
-  child.stderr.on('data', (bytes) => (errors += bytes))
-  child.stdin.on('error', () => undefined)
-  const ended = once(child, 'exit').then(([status, signal]) => signal ?? status)
-  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const answer = async (what: string): Promise<unknown> => {
-    const { value, done } = await within(answers.next(), what, 20_000)
-    if (done) throw new Error(`${what}: it has ended (${await ended}): ${errors}`)
-    return JSON.parse(value)
   }
-  const setUp = (await answer('the set-up')) as SetUp
-  const ask = async <T>(script: string): Promise<T> => {
-    child.stdin.write(`${JSON.stringify(script)}\n`)
-    return (await answer(script)) as T
-  }
+  const words = [program, ...flags, PROGRAM, JSON.stringify(settings)]
+  const asked = askedProgram(t, variables, words, { cwd: folder })
+  const setUp = (await asked.answer('the set-up', ANSWER_MS)) as SetUp
+  const ask = async <T>(script: string): Promise<T> => (await asked.ask(script, ANSWER_MS)) as T
   return {
     gateway,
     setUp,
-    ended: ended as Promise<number | string>,
-    errors: () => errors,
+    ended: asked.ended,
+    errors: asked.errors,
     ask,
     status: () => ask('relay.status()'),
     lines: async () => (await ask<string[]>('lines')).join(''),
-    leave: () => child.stdin.end(),
+    leave: () => asked.child.stdin.end(),
     async tunnel() {
       const client = await RawClient.connect(setUp.port)
       t.teardown(() => client.socket.destroy())
@@ -130,3 +111,5 @@ export async function longestRoundMs(client: RawClient, ms: number): Promise<num
 
 const PROGRAM = fileURLToPath(new URL('host-program.js', import.meta.url))
 const DIST = new URL('.', import.meta.resolve('#src/index.js'))
+
+const ANSWER_MS = 20_000
